@@ -1,0 +1,1 @@
+"""The network as an immutable graph: `real` ops as read from QONNX, `int` ops after lowering."""
