@@ -1,0 +1,1 @@
+"""From an int Graph to a Design: folding, module choice, memory layout, timing."""
