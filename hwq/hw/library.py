@@ -1,0 +1,89 @@
+"""What each library module does in time: Instance -> Timing, and the figures of a whole Design from the token model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hwq.errors import CheckFailed
+from hwq.hw.design import Design, Instance
+from hwq.hw.schedule import Node, Times, Timing, run_net
+
+WIRES = ("hwq_edge_in", "hwq_edge_out")
+
+
+def timing(instance: Instance) -> Timing:
+    """The timing class of an instance, from its parameters alone."""
+    p = instance.int_param
+    match instance.module:
+        case "hwq_edge_in" | "hwq_edge_out":
+            return Timing("wire")
+        case "hwq_relay":
+            return Timing("fifo", depth=2)
+        case "hwq_fifo":
+            return Timing("fifo", depth=p("DEPTH"))
+        case "hwq_replay":
+            return Timing("replay", n=p("BEATS"), passes=p("PASSES"), depth=p("DEPTH"))
+        case "hwq_mvu":
+            return Timing("reduce", d=p("PIPE"), n=p("SF"))
+        case "hwq_argmax":
+            return Timing("reduce", d=p("PIPE"), n=p("CF"))
+        case "hwq_threshold" | "hwq_requant" | "hwq_table" | "hwq_scale":
+            return Timing("pipe", d=p("PIPE"))
+        case "hwq_dwc":
+            a, b = p("IN_LANES"), p("OUT_LANES")
+            return Timing("up", n=b // a) if b >= a else Timing("down", n=a // b)
+        case other:
+            raise KeyError(f"no timing class for module '{other}'")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the token model says of a Design, unstalled.
+
+    latency_cycles: first input beat of frame 0 to its last output beat. ii_cycles: distance of last output beats in
+    steady state. times: stream name -> cycle of every beat (`frames` frames).
+    """
+
+    latency_cycles: int
+    ii_cycles: int
+    frames: int
+    times: Mapping[str, Times]
+
+
+def _merged(design: Design) -> tuple[dict[str, int], list[Node]]:
+    """Stream name -> index (streams joined by wires share one), and the nodes that are not wires."""
+    index: dict[str, int] = {}
+    for s in design.streams:
+        src = s.src[0]
+        if src and design.instance(src).module in WIRES:
+            index[s.name] = index[design.into(src)[0].name]
+        else:
+            index[s.name] = len(set(index.values()))
+    nodes = [Node(i.name, timing(i), index[design.into(i.name)[0].name], index[design.out_of(i.name)[0].name])
+             for i in design.instances if i.module not in WIRES]
+    return index, nodes
+
+
+def figures(design: Design, frames: int = 4) -> Figures:
+    """Run the token model until the last two II agree (frames grow up to 64).
+
+    Raises CheckFailed if the design deadlocks or never settles.
+    """
+    index, nodes = _merged(design)
+    names = [""] * (max(index.values()) + 1)
+    for name, i in index.items():
+        names[i] = names[i] or name
+    while True:
+        beats = {index[s]: design.stream(s).beats * frames for s in design.inputs}
+        t = run_net(nodes, len(names), beats, names=names)
+        out = design.stream(design.outputs[0])
+        per = out.beats * out.repeat
+        last = [t[index[out.name]][(f + 1) * per - 1] for f in range(frames)]
+        gaps = [b - a for a, b in zip(last, last[1:], strict=False)]
+        if gaps[-1] == gaps[-2]:
+            first = min(t[index[s]][0] for s in design.inputs)
+            return Figures(last[0] - first, gaps[-1], frames, {s.name: t[index[s.name]] for s in design.streams})
+        if frames >= 64:
+            raise CheckFailed(f"design '{design.name}' reaches no steady state in {frames} frames; gaps {gaps[-4:]}")
+        frames *= 2
