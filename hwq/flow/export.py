@@ -1,0 +1,184 @@
+"""`hwq export`: a model directory or QONNX file to a build directory, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from hwq import __version__, record
+from hwq.cost.estimate import estimate_design
+from hwq.emit import sv
+from hwq.errors import ConfigError, FitError
+from hwq.flow.model import Model, load_model
+from hwq.flow.vectors import sim_files
+from hwq.frontend import read_qonnx
+from hwq.hw import fold
+from hwq.hw.design import Design, Fold
+from hwq.hw.library import Figures, figures
+from hwq.hw.map import build
+from hwq.ir.graph import Graph
+from hwq.ir.text import graph_files
+from hwq.passes import lower
+from hwq.record import Record
+from hwq.targets import Target, load as load_target
+
+SCHEMA_VERSION = 1
+DEFAULT_BUDGET = 0.25
+
+
+def choose_folds(graph: Graph, target: Target, clock_mhz: float, fps: float | None, budget: float | None,
+                 folding: Path | None) -> dict[str, Fold]:
+    """The folding asked for; without any wish, the fastest within a quarter of the part."""
+    asked = [n for n, v in (("--fps", fps), ("--budget", budget), ("--folding", folding)) if v is not None]
+    if len(asked) > 1:
+        raise ConfigError(f"{' and '.join(asked)} contradict each other; give one")
+    if folding is not None:
+        return fold.read(folding)
+    if fps is not None:
+        return fold.for_fps(graph, fps, target, clock_mhz)
+    return fold.for_budget(graph, DEFAULT_BUDGET if budget is None else budget, target, clock_mhz)
+
+
+def library_files(design: Design) -> dict[str, str]:
+    """The library sources a design needs: {rtl/<module>.sv: text}."""
+    import hwq_hls
+
+    return {f"rtl/{p.name}": p.read_text() for p in hwq_hls.sources({i.module for i in design.instances})}
+
+
+def port(graph: Graph, design: Design, stream: str, tensor: str) -> dict[str, Any]:
+    """Manifest entry of a boundary stream: what a host must know to talk to it."""
+    s, t = design.stream(stream), graph.tensor(tensor)
+    real = None
+    if t.real is not None:
+        real = {"scale": [str(v) for v in t.real.scale], "offset": [str(v) for v in t.real.offset]}
+    return {"stream": stream, "tensor": tensor, "dtype": t.dtype.name, "shape": list(t.shape), "lo": list(t.lo),
+            "hi": list(t.hi), "real": real, "lanes": s.lanes, "bits": s.bits, "signed": s.signed, "beats": s.beats,
+            "tdata_bits": sv.padded(s.width), "order": "channel fastest, lane 0 in the low bits"}
+
+
+def manifest(graph: Graph, design: Design, model: Model, fig: Figures, estimate: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything a simulator, a synthesizer, a report or a host needs to know about a build."""
+    layer_of = {i.name: i.layer for i in design.instances}
+    streams = [{**asdict(s), "src": list(s.src), "dst": list(s.dst), "layer": layer_of.get(s.src[0], "input")}
+               for s in design.streams]
+    recipe = model.recipe or {}
+    return {
+        "schema_version": SCHEMA_VERSION, "hwq": __version__, "name": design.name, "model": model.name,
+        "target": design.target, "clock_mhz": design.clock_mhz, "config_hash": config_hash(design),
+        "inputs": list(design.inputs), "outputs": list(design.outputs),
+        "ports": [port(graph, design, s, t) for s, t in
+                  zip(design.inputs + design.outputs, graph.inputs + graph.outputs, strict=True)],
+        "data": {"name": recipe.get("data"), "head": recipe.get("head")},
+        "streams": streams,
+        "instances": [{"name": i.name, "module": i.module, "layer": i.layer, "params": dict(i.params),
+                       "mems": [m.path for m in i.mems]} for i in design.instances],
+        "folding": {n: asdict(f) for n, f in design.folds.items()},
+        "expected": {"latency_cycles": fig.latency_cycles, "ii_cycles": fig.ii_cycles},
+        "estimate": estimate,
+        "notes": list(graph.notes),
+    }
+
+
+def config_hash(design: Design) -> str:
+    """Short hash of everything that decides the hardware: instances, parameters, memory contents, streams."""
+    h = hashlib.sha256(repr((design.instances, design.streams, design.target, design.clock_mhz)).encode())
+    return h.hexdigest()[:16]
+
+
+def check_fit(total: Mapping[str, float], per_layer: Mapping[str, Mapping[str, float]], target: Target) -> None:
+    """Raises FitError naming resource, need, budget and the biggest layers."""
+    over = []
+    for r, have in target.capacity().items():
+        if total[r] > have:
+            top = sorted(((c[r], name) for name, c in per_layer.items()), reverse=True)[:3]
+            users = ", ".join(f"{name} {amount:.0f}" for amount, name in top)
+            over.append(f"{r}: needs about {total[r]:.0f}, {target.name} has {have}; most of it: {users}")
+    if over:
+        raise FitError("the design does not fit:\n  " + "\n  ".join(over)
+                       + "\nlower --fps, give --budget 1.0, choose a larger --target, or pass --allow-overflow")
+
+
+def replace_dir(tmp: Path, out: Path) -> None:
+    """Put a finished directory in place of an older one."""
+    if out.exists():
+        old = out.with_name(f".{out.name}.{os.getpid()}.old")
+        out.rename(old)
+        tmp.rename(out)
+        shutil.rmtree(old)
+    else:
+        tmp.rename(out)
+
+
+def design_files(graph: Graph, design: Design) -> dict[str, str | bytes]:
+    """Path -> content of everything that follows from the Graph and the Design."""
+    files: dict[str, str | bytes] = {}
+    lib = library_files(design)
+    files |= lib
+    files[f"rtl/{design.name}.sv"] = sv.top(design)
+    files["rtl/files.f"] = "".join(f"{p}\n" for p in [*lib, f"rtl/{design.name}.sv"])
+    files |= {m.path: m.content for i in design.instances for m in i.mems}
+    files |= graph_files(graph)
+    files |= sim_files(graph, design)
+    files["host/bits.py"] = (resources.files("hwq") / "bits.py").read_text()
+    files["folding.toml"] = fold.dump(design.folds, design.target, design.clock_mhz)
+    return files
+
+
+def export(model: str | Path, *, target: str = "pynq-z2", fps: float | None = None, budget: float | None = None,
+           folding: str | Path | None = None, clock_mhz: float | None = None, out: Path | None = None,
+           allow_overflow: bool = False) -> Path:
+    """Write the build directory of `model` for `target` and return it.
+
+    fps, budget (fraction of the part) or folding (file) choose the folding; out defaults to build/<model>-<target>.
+    Raises ModelError, UnsupportedOp, FoldingError, FitError, ConfigError.
+    """
+    board = load_target(target)
+    if clock_mhz is not None and clock_mhz <= 0:
+        raise ConfigError(f"--clock {clock_mhz}: must be positive (MHz)")
+    clock = clock_mhz or board.clock_mhz
+    source = load_model(model)
+    graph = lower(read_qonnx(source.onnx_bytes, name=source.name))
+    folds = choose_folds(graph, board, clock, fps, budget, Path(folding) if folding is not None else None)
+    design = build(graph, folds, board, clock)
+    fig = figures(design)
+    per_layer = estimate_design(design, board)
+    total = {r: sum(c[r] for c in per_layer.values()) for r in board.capacity()}
+    if not allow_overflow:
+        check_fit(total, per_layer, board)
+
+    path = Path(out) if out is not None else Path("build") / f"{source.name}-{board.name}"
+    files = design_files(graph, design)
+    files["manifest.json"] = json.dumps(manifest(graph, design, source, fig, {"top": total, **per_layer}), indent=1) + "\n"
+    files |= source.companions()
+    tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    shutil.rmtree(tmp, ignore_errors=True)
+    try:
+        for rel, content in files.items():
+            f = tmp / rel
+            f.parent.mkdir(parents=True, exist_ok=True)
+            f.write_bytes(content.encode() if isinstance(content, str) else content)
+        record.save(tmp / "record.json", [*source.records, *records(design, fig, total, per_layer)])
+        replace_dir(tmp, path)
+    finally:
+        shutil.rmtree(tmp, ignore_errors=True)
+    return path
+
+
+def records(design: Design, fig: Figures, total: Mapping[str, float],
+            per_layer: Mapping[str, Mapping[str, float]]) -> list[Record]:
+    """What export knows before any tool ran: the token model's figures and the estimate."""
+    h = config_hash(design)
+    found = [record.make("latency_cycles", fig.latency_cycles, "analytic", config_hash=h),
+             record.make("ii_cycles", fig.ii_cycles, "analytic", config_hash=h),
+             record.make("fps", design.clock_mhz * 1e6 / fig.ii_cycles, "analytic", config_hash=h)]
+    for scope, cost in {"top": total, **per_layer}.items():
+        found += [record.make(r, round(v), "analytic", scope, config_hash=h) for r, v in cost.items()]
+    return found
