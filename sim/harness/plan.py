@@ -1,0 +1,47 @@
+"""What a bench tells the simulator process to do, and what comes back. Plain data, passed as a pickle file."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hwq_sim.stream.stall import Pattern
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One stimulus: beats in (with TLAST), stall patterns, how many beats to wait for, and when to give up.
+
+    With `reset_at`, reset is asserted in that cycle for two cycles and the run ends there.
+    """
+
+    name: str
+    beats: list[int]
+    lasts: list[int]
+    src: Pattern
+    snk: Pattern
+    beats_out: int
+    limit_cycles: int
+    reset_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the monitors recorded in one run. `hang` describes every handshake if the run hit its cycle limit."""
+
+    t_in: list[int]
+    t_out: list[int]
+    beats: list[int]
+    lasts: list[int]
+    flags: dict[str, int] = field(default_factory=dict)
+    hang: str = ""
+
+
+def save(path: Path, value: Any) -> None:
+    path.write_bytes(pickle.dumps(value))
+
+
+def load(path: Path) -> Any:
+    return pickle.loads(path.read_bytes())
