@@ -1,0 +1,202 @@
+"""The C++ harness of a build: compile it (cached by content), run it on a range of frames, read its report.
+
+The cache key covers RTL, tap, stream table, harness sources, tool version and flags, and leaves memory files out: weights
+are read at run time through `$readmemh`, so new weights of the same shape need no new compilation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hwq.errors import ConfigError, ModelError, ToolFailed, ToolMissing
+from hwq.tools import verilator
+from hwq.tools.run import run
+from hwq.tools.verilator import VerilatorInstall
+
+STALLS = ("none", "source", "sink", "random")
+VERILATE = ("--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "--prefix", "Vhwq_model",
+            "--Mdir", ".", "-Wno-fatal", "-Wno-WIDTH", "-Wno-UNOPTFLAT", "--no-timing")
+OPT_FAST = "-O2"
+CXX_FLAGS = "-std=c++17 -O2"
+MAIN_SOURCES = ("main.cpp", "raw.cpp")
+HEADERS = ("model.h", "monitor.h", "plan.h", "report.h", "signal.h", "stall.h")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One beat that was not as it must be. kind: value | dropped | unstable | extra | tlast | edge."""
+
+    kind: str
+    stream: str
+    cycle: int
+    frame: int
+    repetition: int
+    beat: int
+    got: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """What the monitor of one stream counted, and the handshake in the last cycle."""
+
+    name: str
+    moved: int
+    stalled: int
+    starved: int
+    frame: int
+    repetition: int
+    beat: int
+    done: bool
+    tvalid: bool
+    tready: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    """One harness run. `end`: done, faults, hang or cycles (bound reached); times are cycles since reset, per frame."""
+
+    end: str
+    cycles: int
+    seconds: float
+    fault_beats: int
+    fault_values: int
+    first_in: tuple[int, ...]
+    last_out: tuple[int, ...]
+    streams: tuple[StreamState, ...]
+    levels: Mapping[str, int]
+    faults: tuple[Fault, ...]
+
+    @property
+    def ok(self) -> bool:
+        return self.end == "done" and not self.faults
+
+
+def rtl_files(build: Path) -> list[str]:
+    """Paths of rtl/files.f, relative to the build folder. Raises ModelError if the build is not complete."""
+    listing = build / "rtl" / "files.f"
+    if not listing.is_file():
+        raise ModelError(f"{build}: no rtl/files.f, so this is not a build directory; make one with 'hwq export'")
+    files = listing.read_text().split()
+    missing = [f for f in files if not (build / f).is_file()]
+    if missing:
+        raise ModelError(f"{build}: {', '.join(missing)} named in rtl/files.f do not exist; export the design again")
+    return files
+
+
+def trace_kind(trace: Path | None) -> str:
+    """'' | 'vcd' | 'fst' by the suffix of the trace file. Raises ConfigError on another suffix."""
+    if trace is None:
+        return ""
+    kind = trace.suffix.lstrip(".")
+    if kind not in ("vcd", "fst"):
+        raise ConfigError(f"--trace {trace}: the name must end in .fst or .vcd")
+    return kind
+
+
+def _check_fst(install: VerilatorInstall) -> None:
+    """Verilator's FST writer includes lz4.h; say so before a page of compiler output does."""
+    probe = run(["g++", "-E", "-x", "c++", "-include", "lz4.h", "/dev/null", "-o", "/dev/null"], install.root,
+                install.env, check=False)
+    if probe.code:
+        raise ToolMissing("FST traces need lz4.h: apt-get install liblz4-dev; or give a file that ends in .vcd")
+
+
+def _key(build: Path, top: str, files: Sequence[str], main: str, install: VerilatorInstall, trace: str) -> str:
+    """Content hash of everything the executable depends on."""
+    h = hashlib.sha256(repr((top, main, install.version, VERILATE, OPT_FAST, CXX_FLAGS, trace)).encode())
+    for f in [*files, "sim/streams.h", f"sim/{main}", *(f"sim/{x}" for x in HEADERS)]:
+        h.update(f.encode() + b"\0" + (build / f).read_bytes() + b"\0")
+    return h.hexdigest()[:24]
+
+
+def compile_model(build: Path, cache_dir: Path, *, trace: str = "", bare: str = "", jobs: int = 2,
+                  install: VerilatorInstall | None = None) -> Path:
+    """The harness executable of a build, from the cache or compiled into it.
+
+    trace: '' | 'vcd' | 'fst'. bare: name of the top module, to compile it without taps and checks (sim/raw.cpp) for
+    the speed reference. Raises ToolMissing, ToolVersion, ToolFailed, ModelError.
+    """
+    install = install or verilator.find()
+    build = build.resolve()
+    files = rtl_files(build)
+    top, main = (bare, "raw.cpp") if bare else ("hwq_tap", "main.cpp")
+    if not bare:
+        files = [*files, "sim/hwq_tap.sv"]
+    cache_dir = cache_dir.resolve()
+    exe = cache_dir / _key(build, top, files, main, install, trace) / "simulate"
+    if exe.is_file():
+        return exe
+    if trace == "fst":
+        _check_fst(install)
+    work = cache_dir / f".{exe.parent.name}.{os.getpid()}.tmp"
+    shutil.rmtree(work, ignore_errors=True)
+    obj = work / "obj"
+    obj.mkdir(parents=True)
+    try:
+        flags = f"{CXX_FLAGS} -I{build / 'sim'}"
+        argv: list[str | Path] = [*VERILATE, "--top-module", top, "--exe", "-o", "simulate", "-CFLAGS", flags,
+                                  *([f"--trace-{trace}"] if trace else []), *(build / f for f in files),
+                                  build / "sim" / main]
+        verilator.verilate(install, argv, obj, log=work / "verilate.log")
+        verilator.make(install, obj, "Vhwq_model.mk", opt_fast=OPT_FAST, opt_slow="-O0", jobs=jobs,
+                       log=work / "make.log")
+        exe.parent.mkdir(parents=True, exist_ok=True)
+        (obj / "simulate").replace(exe)
+    except ToolFailed:
+        failed = cache_dir / "failed"
+        shutil.rmtree(failed, ignore_errors=True)
+        shutil.copytree(work, failed, ignore=shutil.ignore_patterns("*.o", "*.gch", "*.a"))
+        raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return exe
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How frames are driven, and when a run is given up."""
+
+    stall: str = "none"
+    seed: int = 0
+    max_cycles: int = 1 << 40
+    idle_cycles: int = 100_000
+    stop_after: int = 1
+
+
+def run_model(exe: Path, build: Path, plan: Path, first: int, last: int, report: Path, options: RunOptions, *,
+              outputs: str = "", trace: Path | None = None, timeout_s: float | None = None) -> Report:
+    """Run frames [first, last) of the plan's files in the build folder (memory files are relative to it).
+
+    Raises ToolFailed if the process could not do its work (exit code other than 0 or 1).
+    """
+    argv: list[str | Path] = [exe, "--plan", plan, "--first", str(first), "--last", str(last), "--report", report,
+                              "--stall", options.stall, "--seed", str(options.seed),
+                              "--max-cycles", str(options.max_cycles), "--idle-cycles", str(options.idle_cycles),
+                              "--stop-after", str(options.stop_after)]
+    if outputs:
+        argv += ["--outputs", outputs]
+    if trace is not None:
+        argv += ["--trace", trace.resolve()]
+    report.unlink(missing_ok=True)
+    done = run(argv, build, timeout_s=timeout_s, check=False)
+    if done.code not in (0, 1) or not report.is_file():
+        raise ToolFailed([str(a) for a in argv], done.code, done.stdout)
+    return read_report(report)
+
+
+def read_report(path: Path) -> Report:
+    """The JSON file a harness process wrote."""
+    b: dict[str, Any] = json.loads(path.read_text())
+    streams = tuple(StreamState(s["name"], s["moved"], s["stalled"], s["starved"], s["frame"], s["pass"], s["beat"],
+                                bool(s["done"]), bool(s["tvalid"]), bool(s["tready"])) for s in b["streams"])
+    faults = tuple(Fault(f["kind"], f["stream"], f["cycle"], f["frame"], f["pass"], f["beat"], tuple(f["got"]))
+                   for f in b["faults"])
+    return Report(b["end"], b["cycles"], b["seconds"], b["fault_beats"], b["fault_values"], tuple(b["first_in"]),
+                  tuple(b["last_out"]), streams, b["levels"], faults)
