@@ -1,4 +1,4 @@
-"""hwq_hls: the hardware library (SystemVerilog, HLS C++), shipped as data and found through importlib.resources."""
+"""hwq_hls: the hardware library (SystemVerilog, HLS C++), shipped as data, found by importlib.resources."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def library() -> dict[str, dict[str, Any]]:
 
 
 def rtl_files(*modules: str) -> list[Path]:
-    """Every RTL file the modules need, each once, used modules before their users. Raises KeyError on a typo."""
+    """Every RTL file the modules need, each once, used ones first. Raises KeyError on a typo."""
     order: list[str] = []
 
     def add(module: str) -> None:

@@ -1,6 +1,6 @@
-"""cocotb test for every library module with one input and one output stream: runs a plan, records what it sees.
+"""cocotb test for every module with one input and one output stream: runs a plan, records what it sees.
 
-All runs of a plan share one simulator start. Checking is done by the process that made the plan (hwq_sim.harness.module).
+All runs of a plan share one simulator start. The process that made the plan checks (hwq_sim.harness.module).
 """
 
 from __future__ import annotations

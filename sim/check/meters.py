@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def latency_cycles(t_in: Sequence[int], t_out: Sequence[int], beats_in: int, beats_out: int) -> int:
-    """First beat in to last beat out of the first frame, both cycles counted from the same edge (unstalled run)."""
+    """First beat in to last beat out of the first frame of an unstalled run."""
     return t_out[beats_out - 1] - t_in[0]
 
 

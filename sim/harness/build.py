@@ -1,6 +1,6 @@
 """Verilated models of single modules for cocotb, cached by content.
 
-A model is keyed by everything that goes into it: sources, parameters, assertion files, Verilator and cocotb releases.
+A model is keyed by all that goes into it: sources, parameters, assertion files, tool releases.
 Verilator's own runtime compiles once per cache (it takes longer than a module does), and is then copied in.
 """
 
@@ -24,7 +24,8 @@ from hwq.tools.verilator import Param, VerilatorInstall
 TOP = "Vtop"
 EXE = "model"
 RUNTIME = ("verilated.o", "verilated_vpi.o", "verilated_threads.o")
-FLAGS = ("--cc", "--exe", "--vpi", "--public-depth", "1", "--assert", "-Wno-fatal", "--prefix", TOP, "-o", EXE)
+FLAGS = ("--cc", "--exe", "--vpi", "--public-depth", "1", "--assert", "-Wno-fatal",
+         "--prefix", TOP, "-o", EXE)
 
 
 def default_cache() -> Path:
@@ -36,8 +37,8 @@ def build_model(module: str, params: Mapping[str, Param], *, cache: Path | None 
                 sources: Mapping[str, str] | None = None) -> Path:
     """Folder with the executable `model` of one library module, built unless cached.
 
-    sources: file name -> text of RTL files that replace the library's (for mutation tests). Raises ToolFailed with the
-    log if the module does not compile, ToolMissing or ToolVersion for the tools.
+    sources: file name -> text of RTL files that replace the library's (for mutation tests). Raises ToolFailed
+    with the log if the module does not compile, ToolMissing or ToolVersion for the tools.
     """
     install = verilator.find()
     cache = cache or default_cache()
@@ -57,20 +58,21 @@ def build_model(module: str, params: Mapping[str, Param], *, cache: Path | None 
 def source_files(module: str) -> list[Path]:
     """RTL of a module and all it uses, the handshake properties and the assertion macros."""
     root = hwq_hls.root()
-    return [*hwq_hls.rtl_files(module), root / "props" / "hwq_axis_props.sv", root / "include" / "hwq_assert.svh"]
+    return [*hwq_hls.rtl_files(module), root / "props" / "hwq_axis_props.sv",
+            root / "include" / "hwq_assert.svh"]
 
 
 def bind_text(module: str) -> str:
     """Bind the handshake properties to every stream port of every library module in the hierarchy."""
-    lines = []
-    for name in (f.stem for f in hwq_hls.rtl_files(module)):
-        for port in hwq_hls.library()[name].get("streams", {}):
-            lines.append(f"bind {name} hwq_axis_props #(.DATA_W($bits({port}_tdata))) u_{port}_props (.clk, .rst_n, "
-                         f".tdata({port}_tdata), .tvalid({port}_tvalid), .tready({port}_tready));\n")
-    return "".join(lines)
+    return "".join(
+        f"bind {name} hwq_axis_props #(.DATA_W($bits({port}_tdata))) u_{port}_props (.clk, .rst_n, "
+        f".tdata({port}_tdata), .tvalid({port}_tvalid), .tready({port}_tready));\n"
+        for name in (f.stem for f in hwq_hls.rtl_files(module))
+        for port in hwq_hls.library()[name].get("streams", {}))
 
 
-def _key(install: VerilatorInstall, module: str, params: Mapping[str, Param], files: Mapping[str, str]) -> str:
+def _key(install: VerilatorInstall, module: str, params: Mapping[str, Param],
+         files: Mapping[str, str]) -> str:
     parts = [install.version, importlib.metadata.version("cocotb"), str(cocotb_tools.config.libs_dir), module,
              repr(FLAGS), repr(sorted(params.items())), repr(sorted(files.items()))]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
@@ -102,10 +104,11 @@ def _compile(install: VerilatorInstall, module: str, params: Mapping[str, Param]
 
 
 def _runtime(install: VerilatorInstall, cache: Path, work: Path) -> Path:
-    """Folder with Verilator's own object files, compiled with the makefile of the first model that needs them."""
+    """Folder with Verilator's own object files, compiled with the makefile of the first model."""
     home = cache / f"runtime-{install.version}"
     if not all((home / name).exists() for name in RUNTIME):
-        verilator.make(install, work, f"{TOP}.mk", RUNTIME, variables=("OPT_GLOBAL=-O2",), log=work / "runtime.log")
+        verilator.make(install, work, f"{TOP}.mk", RUNTIME, variables=("OPT_GLOBAL=-O2",),
+                       log=work / "runtime.log")
         home.mkdir(exist_ok=True)
         for name in RUNTIME:
             part = home / f".{name}.{os.getpid()}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,24 +14,24 @@ from hwq_sim.harness.build import EXE
 LOG_LINES = 30
 
 
-def run_cocotb(home: Path, toplevel: str, test_module: str, cwd: Path, plusargs: Sequence[str]) -> tuple[str, str]:
+def run_cocotb(home: Path, toplevel: str, test_module: str, cwd: Path,
+               plusargs: Sequence[str]) -> tuple[str, str]:
     """Run the tests of `test_module` on the model in `home`; memory files are read relative to `cwd`.
 
     Returns ("", "") if all passed, else (what failed, end of the log).
     """
     link = home / toplevel  # cocotb names the executable after the top module
     if not link.exists():
-        try:
+        with contextlib.suppress(FileExistsError):
             link.symlink_to(EXE)
-        except FileExistsError:
-            pass
     runner = get_runner("verilator")
     runner.log.setLevel(logging.CRITICAL)
     log, results = cwd / "sim.log", cwd / "results.xml"
     failure = ""
     try:
-        runner.test(test_module=test_module, hdl_toplevel=toplevel, hdl_toplevel_lang="verilog", build_dir=home,
-                    test_dir=cwd, results_xml=str(results), plusargs=list(plusargs), log_file=log)
+        runner.test(test_module=test_module, hdl_toplevel=toplevel, hdl_toplevel_lang="verilog",
+                    build_dir=home, test_dir=cwd, results_xml=str(results), plusargs=list(plusargs),
+                    log_file=log)
     except SystemExit as e:
         failure = f"exit code {e.code}"
     try:

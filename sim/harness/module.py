@@ -1,9 +1,9 @@
-"""The module bench: one library module against its expected beats and its timing class, in one simulator start.
+"""The module bench: one library module against its expected beats and timing class, in one simulator start.
 
     report = run_bench("hwq_dwc", {"LANE_W": 4, ...}, frames_in, frames_out, Timing("up", n=2))
 
-It runs the four stall regimes back to back without a reset between them, then a reset in mid-frame (under stalls) and the
-unstalled run again. Every run must give the expected beats and exactly the cycles of the token model.
+It runs the four stall regimes back to back without a reset between them, then a reset in mid-frame (under
+stalls) and the unstalled run again. Every run must give the expected beats and the token model's very cycles.
 """
 
 from __future__ import annotations
@@ -32,22 +32,24 @@ SLACK_CYCLES = 64  # a run may take this much longer than the token model says b
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Measured without stalls, equal to the token model: first beat in to last out, and frame interval (0: one frame)."""
+    """Measured without stalls: first beat in to last beat out, frame interval (0: one frame); all runs."""
 
     latency_cycles: int
     ii_cycles: int
     seen: Mapping[str, Seen]
 
 
-def run_bench(module: str, params: Mapping[str, Param], frames_in: Frames, frames_out: Frames, timing: Timing, *,
-              mems: Mapping[str, str] | None = None, seed: int = 1, cache: Path | None = None,
-              lasts_in: Sequence[int] | None = None, sources: Mapping[str, str] | None = None) -> Report:
+def run_bench(module: str, params: Mapping[str, Param], frames_in: Frames, frames_out: Frames,
+              timing: Timing, *, mems: Mapping[str, str] | None = None, seed: int = 1,
+              cache: Path | None = None, lasts_in: Sequence[int] | None = None,
+              sources: Mapping[str, str] | None = None) -> Report:
     """Simulate one module and check values, order, protocol and timing; use at least two frames.
 
-    frames_in, frames_out: per frame, the TDATA of every beat as an unsigned integer (lane 0 in the low bits), replays
-    included. timing: its class, or Timing("wire"). mems: memory files by the path its string parameters name. lasts_in:
-    TLAST of every beat, where the module has one (default: right). sources: file name -> text replacing library files.
-    Raises MismatchError with every run that differs, its seed, and the folder of the model.
+    frames_in, frames_out: per frame, the TDATA of every beat as an unsigned integer (lane 0 in the low bits),
+    replays included. timing: its class, or Timing("wire"). mems: memory files by the path its string
+    parameters name. lasts_in: TLAST of every beat, where the module has one (default: right). sources: file
+    name -> text replacing library files. Raises MismatchError with every run that differs, its seed, and the
+    model's folder.
     """
     home = build_model(module, params, cache=cache, sources=sources)
     runs, times = _plan(frames_in, frames_out, timing, seed, lasts_in)
@@ -86,7 +88,7 @@ def _plan(frames_in: Frames, frames_out: Frames, timing: Timing, seed: int, last
           ) -> tuple[list[Run], list[tuple[list[int], list[int]]]]:
     """The runs, and (t_in, t_out) the token model says for each."""
     beats = [b for f in frames_in for b in f]
-    lasts = list(lasts_in) if lasts_in is not None else [int(i == len(f) - 1) for f in frames_in for i in range(len(f))]
+    lasts = _lasts(frames_in) if lasts_in is None else list(lasts_in)
     total_out = sum(map(len, frames_out))
     runs, times = [], []
 
@@ -95,7 +97,8 @@ def _plan(frames_in: Frames, frames_out: Frames, timing: Timing, seed: int, last
         t_in, t_out = model_times(timing, len(beats), src, snk)
         reset_at = t_in[len(beats) // 2] + 1 if reset else None  # mid-stream, with the pipeline filled
         times.append((t_in, t_out))
-        runs.append(Run(name, beats, lasts, src, snk, total_out, max(t_out[-1], t_in[-1]) + SLACK_CYCLES, reset_at))
+        limit = max(t_out[-1], t_in[-1]) + SLACK_CYCLES
+        runs.append(Run(name, beats, lasts, src, snk, total_out, limit, reset_at))
 
     for regime in REGIMES:
         add(regime, regime)
@@ -104,9 +107,13 @@ def _plan(frames_in: Frames, frames_out: Frames, timing: Timing, seed: int, last
     return runs, times
 
 
+def _lasts(frames: Frames) -> list[int]:
+    return [int(i == len(f) - 1) for f in frames for i in range(len(f))]
+
+
 def _faults(run: Run, seen: Seen, expect: tuple[list[int], list[int]], frames_out: Frames) -> list[str]:
     values = [b for f in frames_out for b in f]
-    lasts = [int(i == len(f) - 1) for f in frames_out for i in range(len(f))]
+    lasts = _lasts(frames_out)
     t_in, t_out = expect
     if run.reset_at is not None:
         t_in, t_out = ([t for t in ts if t < run.reset_at] for ts in expect)

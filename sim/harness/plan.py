@@ -1,4 +1,4 @@
-"""What a bench tells the simulator process to do, and what comes back. Plain data, passed as a pickle file."""
+"""What a bench tells the simulator process to do, and what comes back: plain data in a pickle file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the monitors recorded in one run. `hang` describes every handshake if the run hit its cycle limit."""
+    """What the monitors recorded in one run. `hang` describes the handshakes if the run hit its limit."""
 
     t_in: list[int]
     t_out: list[int]

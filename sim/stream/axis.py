@@ -1,7 +1,7 @@
 """AXI4-Stream source, sink and monitor for cocotb. Each does one thing, once per clock cycle.
 
-Time is counted in cycles: cycle c ends with rising edge c. `drive(c)` sets the inputs of cycle c right after edge c - 1;
-`sample(c)` runs at edge c and sees the settled values of cycle c.
+Time is counted in cycles: cycle c ends with rising edge c. `drive(c)` sets the inputs of cycle c right after
+edge c - 1; `sample(c)` runs at edge c and sees the settled values of cycle c.
 """
 
 from __future__ import annotations
@@ -12,11 +12,17 @@ from typing import Any
 from hwq_sim.stream.stall import Pattern
 
 
+def _channel(dut: Any, prefix: str) -> tuple[Any, Any, Any]:
+    """TDATA, TVALID and TREADY handles of a stream port."""
+    return getattr(dut, f"{prefix}_tdata"), getattr(dut, f"{prefix}_tvalid"), getattr(dut, f"{prefix}_tready")
+
+
 class Source:
     """Offers beats in order, each in the first cycle its pattern allows, and holds it until it is taken."""
 
-    def __init__(self, dut: Any, prefix: str, beats: Sequence[int], lasts: Sequence[int], pattern: Pattern) -> None:
-        self.data, self.valid, self.ready = (getattr(dut, f"{prefix}_t{s}") for s in ("data", "valid", "ready"))
+    def __init__(self, dut: Any, prefix: str, beats: Sequence[int], lasts: Sequence[int],
+                 pattern: Pattern) -> None:
+        self.data, self.valid, self.ready = _channel(dut, prefix)
         self.last = getattr(dut, f"{prefix}_tlast", None)
         self.beats, self.lasts, self.pattern = beats, lasts, pattern.tolist()
         self.sent = 0
@@ -24,12 +30,12 @@ class Source:
         self.level = -1  # what TVALID was last set to
 
     def drive(self, cycle: int) -> None:
-        if not self.offering and self.sent < len(self.beats):
-            if cycle >= len(self.pattern) or self.pattern[cycle]:
-                self.data.value = self.beats[self.sent]
-                if self.last is not None:
-                    self.last.value = self.lasts[self.sent]
-                self.offering = True
+        may_offer = cycle >= len(self.pattern) or self.pattern[cycle]
+        if may_offer and not self.offering and self.sent < len(self.beats):
+            self.data.value = self.beats[self.sent]
+            if self.last is not None:
+                self.last.value = self.lasts[self.sent]
+            self.offering = True
         if self.level != self.offering:
             self.level = int(self.offering)
             self.valid.value = self.level
@@ -59,7 +65,7 @@ class Monitor:
     """Records value, TLAST and cycle of every beat that moves."""
 
     def __init__(self, dut: Any, prefix: str) -> None:
-        self.data, self.valid, self.ready = (getattr(dut, f"{prefix}_t{s}") for s in ("data", "valid", "ready"))
+        self.data, self.valid, self.ready = _channel(dut, prefix)
         self.last = getattr(dut, f"{prefix}_tlast", None)
         self.prefix = prefix
         self.beats: list[int] = []

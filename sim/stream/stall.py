@@ -1,4 +1,4 @@
-"""Stall generators: in which cycles a source may raise TVALID and a sink raises TREADY. Seeded, so replayable."""
+"""Stall generators, seeded: in which cycles a source may raise TVALID and a sink raises TREADY."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ REGIMES = ("none", "source", "sink", "random")
 def stalls(regime: str, cycles: int, seed: int) -> tuple[Pattern, Pattern]:
     """(source, sink) patterns of `cycles` cycles; after its end a pattern counts as always true.
 
-    none: no stalls; source: bubbles before beats; sink: TREADY withheld; random: both. Stalls come alone and in bursts:
-    the density itself changes every 32 cycles, which fills and drains every buffer on the way.
+    none: no stalls; source: bubbles before beats; sink: TREADY withheld; random: both. Stalls come alone and
+    in bursts: the density changes every 32 cycles, which fills and drains every buffer on the way.
     """
     rng = np.random.default_rng([seed, REGIMES.index(regime)])
     free = np.ones(0 if regime == "none" else cycles, dtype=bool)

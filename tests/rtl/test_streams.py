@@ -47,3 +47,41 @@ def test_dwc_down_splits_lanes_in_order(lane_w, lanes_in, lanes_out):
     report = run_bench("hwq_dwc", {"LANE_W": lane_w, "IN_LANES": lanes_in, "OUT_LANES": lanes_out},
                        x, regroup(x, lane_w, lanes_in, lanes_out), Timing("down", n=ratio))
     assert (report.latency_cycles, report.ii_cycles) == (3 * ratio, 3 * ratio)
+
+
+@pytest.mark.parametrize("width, depth, style", [(3, 2, 0), (8, 5, 1), (32, 32, 1), (5, 3, 3), (70, 6, 2), (4, 64, 2)])
+def test_fifo_holds_exactly_depth_beats(width, depth, style):
+    x = words(2 * depth + 3, width)
+    run_bench("hwq_fifo", {"DATA_W": width, "DEPTH": depth, "STYLE": style}, x, x, Timing("fifo", depth=depth))
+
+
+@pytest.mark.parametrize("beats, passes, depth, style", [
+    (1, 2, 1, 0), (1, 5, 3, 1), (4, 3, 4, 1), (5, 2, 7, 3), (6, 4, 12, 2), (7, 3, 7, 2), (3, 2, 2 * 3 + 1, 1)])
+def test_replay_sends_every_sequence_passes_times(beats, passes, depth, style):
+    x = words(beats, 11, frames=6)
+    run_bench("hwq_replay", {"DATA_W": 11, "BEATS": beats, "PASSES": passes, "DEPTH": depth, "STYLE": style},
+              x, [f * passes for f in x], Timing("replay", n=beats, passes=passes, depth=depth))
+
+
+@pytest.mark.parametrize("width, beats", [(1, 1), (13, 7), (16, 4)])
+def test_edge_in_drops_pad_bits_without_a_cycle(width, beats):
+    x = words(beats, -(-width // 8) * 8)
+    y = [[v & ((1 << width) - 1) for v in f] for f in x]
+    report = run_bench("hwq_edge_in", {"DATA_W": width, "BEATS": beats}, x, y, Timing("wire"))
+    assert {s.flags["tlast_error"] for s in report.seen.values()} == {0}
+
+
+@pytest.mark.parametrize("wrong", ["early", "missing"])
+def test_edge_in_reports_a_wrong_tlast_until_reset(wrong):
+    x = words(5, 16)
+    lasts = [int(i % 5 == 4) for i in range(20)]
+    lasts[7 if wrong == "early" else 9] ^= 1
+    report = run_bench("hwq_edge_in", {"DATA_W": 16, "BEATS": 5}, x, x, Timing("wire"), lasts_in=lasts)
+    assert {s.flags["tlast_error"] for s in report.seen.values()} == {1}
+
+
+@pytest.mark.parametrize("width, beats", [(1, 1), (13, 7), (16, 4)])
+def test_edge_out_pads_with_zeros_and_marks_the_last_beat(width, beats):
+    x = words(beats, width)
+    report = run_bench("hwq_edge_out", {"DATA_W": width, "BEATS": beats}, x, x, Timing("wire"))
+    assert report.seen["none"].lasts == [int(i % beats == beats - 1) for i in range(4 * beats)]
