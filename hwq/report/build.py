@@ -49,6 +49,7 @@ def value(
             return matching[-1]
     return found[-1].value if found and not tuple(sources) else None
 
+
 def read_manifest(build: Path) -> dict[str, Any]:
     """manifest.json of a build directory. Raises ConfigError if missing, unreadable or of another schema."""
     path = build / "manifest.json"
