@@ -1,0 +1,148 @@
+"""Readers of the official file formats: IDX, CIFAR binary, UNSW CSV, ARFF/CSV tables, .npz. numpy only."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import struct
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwq.errors import DataError
+
+_IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+
+
+def find_all(folder: Path, names: Sequence[str]) -> list[Path] | None:
+    """Paths of all `names` in a folder, each plain or with .gz; None unless every one is there."""
+    found = [next((p for p in (folder / n, folder / f"{n}.gz") if p.is_file()), None) for n in names]
+    return None if None in found else [p for p in found if p is not None]
+
+
+def read_bytes(path: Path) -> bytes:
+    """Content of a plain or .gz file. Raises DataError on a damaged archive."""
+    try:
+        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError) as e:
+        raise DataError(f"{path}: can't be read ({e}); fetch it again") from None
+
+
+def read_npz(path: Path, needed: Sequence[str]) -> Any:
+    """An open .npz with all `needed` arrays. Raises DataError naming what is missing."""
+    try:
+        z = np.load(path)
+        names = z.files
+    except (OSError, ValueError, zipfile.BadZipFile, AttributeError) as e:
+        raise DataError(f"{path}: not a readable .npz ({e}); fetch it again") from None
+    missing = [n for n in needed if n not in names]
+    if missing:
+        raise DataError(f"{path}: arrays missing: {', '.join(missing)}; it holds {', '.join(names)}")
+    return z
+
+
+def read_idx(path: Path) -> NDArray[Any]:
+    """An IDX file (format: the MNIST page): magic 0, 0, type, rank; then rank big-endian sizes; then the
+    values.
+    """
+    raw = read_bytes(path)
+    if len(raw) < 4 or raw[0] or raw[1] or raw[2] not in _IDX_TYPES:
+        raise DataError(f"{path}: not an IDX file (first bytes {raw[:4].hex()})")
+    rank, dtype = raw[3], np.dtype(_IDX_TYPES[raw[2]])
+    if len(raw) < 4 + 4 * rank:
+        raise DataError(f"{path}: cut off inside its header")
+    shape = struct.unpack(f">{rank}I", raw[4 : 4 + 4 * rank])
+    body = raw[4 + 4 * rank :]
+    if len(body) != int(np.prod(shape)) * dtype.itemsize:
+        raise DataError(
+            f"{path}: header says {shape} {dtype}, {int(np.prod(shape)) * dtype.itemsize} bytes; "
+            f"the file holds {len(body)}"
+        )
+    return np.frombuffer(body, dtype).reshape(shape).astype(dtype.newbyteorder("="))
+
+
+def read_cifar_batch(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """A CIFAR-10 binary batch -> images uint8 [N, 32, 32, 3], labels uint8 [N]."""
+    raw = np.frombuffer(read_bytes(path), np.uint8)
+    if not len(raw) or len(raw) % 3073:
+        raise DataError(f"{path}: {len(raw)} bytes are not a multiple of 3073 (label and 3x32x32 pixels)")
+    rows = raw.reshape(-1, 3073)
+    return np.ascontiguousarray(rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), rows[:, 0].copy()
+
+
+def undo_cifar_residual(d: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Residuals [N, 3, 32, 32] of (R-G, G, B-G), row and column differences modulo 256 -> images [N, 32,
+    32, 3].
+    """
+    x = d.cumsum(2, dtype=np.uint8).cumsum(3, dtype=np.uint8)
+    x[:, [0, 2]] += x[:, 1:2]
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+
+
+Table = tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.int64]]
+
+
+def read_unsw_csv(paths: Sequence[Path]) -> list[Table]:
+    """The official UNSW-NB15 CSVs -> (feature names, x [N, 42], y [N]) each.
+
+    Text columns become codes into the sorted names of the first file; a name it lacks gets the next free
+    code, which no one-hot encoding fitted on the first file knows.
+    """
+    codes: dict[str, dict[str, int]] = {}
+    out = []
+    for path in paths:
+        with path.open(newline="", encoding="utf-8-sig") as f:
+            header, *rows = [r for r in csv.reader(f) if r]
+        if "label" not in header or "proto" not in header:
+            raise DataError(f"{path}: no 'label' or 'proto' column; it has {', '.join(header[:8])} ...")
+        columns = dict(zip(header, zip(*rows, strict=True), strict=True))
+        names = tuple(h for h in header if h not in ("id", "attack_cat", "label"))
+        x = np.empty((len(rows), len(names)))
+        for i, name in enumerate(names):
+            x[:, i] = _numbers(path, name, columns[name], codes)
+        out.append((names, x, np.asarray(columns["label"]).astype(np.int64)))
+    return out
+
+
+def _numbers(
+    path: Path, name: str, column: Sequence[str], codes: dict[str, dict[str, int]]
+) -> NDArray[np.float64]:
+    if name in ("proto", "service", "state"):
+        known = codes.setdefault(name, {v: i for i, v in enumerate(sorted(set(column)))})
+        for value in column:
+            known.setdefault(value, len(known))
+        return np.asarray([known[v] for v in column], dtype=np.float64)
+    try:
+        return np.asarray(column).astype(np.float64)
+    except ValueError as e:
+        raise DataError(f"{path}: column '{name}': {e}") from None
+
+
+def read_labelled_table(path: Path) -> tuple[tuple[str, ...], NDArray[np.float32], NDArray[Any]]:
+    """An ARFF or CSV of numbers with the class as its last column -> names, x float32 [N, F], labels as
+    text [N].
+    """
+    names: list[str] = []
+    with path.open() as f:
+        if path.suffix == ".arff":
+            for line in f:
+                word, *rest = line.split()[:2] or [""]
+                if word.lower() == "@attribute":
+                    names.append(rest[0].strip("'\""))
+                if word.lower() == "@data":
+                    break
+        else:
+            names = [n.strip().strip("'\"") for n in f.readline().split(",")]
+        rows = [line.strip() for line in f if line.strip() and not line.startswith("%")]
+    if not rows or len(names) < 2:
+        raise DataError(f"{path}: no attributes or no rows found; expected an ARFF or CSV with a header")
+    try:
+        x = np.loadtxt(rows, delimiter=",", usecols=range(len(names) - 1), dtype=np.float32, ndmin=2)
+    except ValueError as e:
+        raise DataError(f"{path}: {e}") from None
+    labels = np.asarray([r.rpartition(",")[2].strip().strip("'\"") for r in rows])
+    return tuple(names[:-1]), x, labels

@@ -1,0 +1,321 @@
+"""Recipes: what to train, as a validated TOML. A recipe is the few values that differ from the defaults
+below.
+
+`load_recipe` reports every error at once, each with its place, and refuses an unknown key with the nearest
+legal one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import hashlib
+import json
+import tomllib
+from importlib import resources
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from hwq.data.encoding import check_spec
+from hwq.errors import ConfigError, DataError
+
+Scale = Literal["const", "float", "po2"]
+Granularity = Literal["per_tensor", "per_channel"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Input(_Strict):
+    """The quantizer on the encoded input. bits 1 and signed is bipolar, 2 and narrow is ternary."""
+
+    bits: int = Field(8, ge=1, le=16)
+    signed: bool = True
+    narrow: bool = True
+    scale: Scale = "const"
+    limit: float = Field(1.0, gt=0)
+
+
+class LayerDefaults(_Strict):
+    """What a layer takes where it says nothing itself."""
+
+    method: str = "uniform"
+    weight_bits: int = Field(4, ge=1, le=8)
+    weight_scale: Scale = "float"
+    weight_granularity: Granularity = "per_tensor"
+    weight_narrow: bool = True
+    act: Literal["signed", "relu"] = "relu"
+    act_bits: int = Field(4, ge=1, le=8)
+    act_scale: Scale = "float"
+    act_narrow: bool = True
+    act_limit: float = Field(1.0, gt=0)
+    bias: Literal["none", "float", "int"] = "none"
+    norm: Literal["batch", "tensor", "none"] = "batch"
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+
+class Layer(_Strict):
+    """One dense layer: `out` neurons; every other key overrides [quant]. The last layer has no activation."""
+
+    out: int = Field(ge=1, le=65536)
+    name: str | None = Field(None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    method: str | None = None
+    weight_bits: int | None = Field(None, ge=1, le=8)
+    weight_scale: Scale | None = None
+    weight_granularity: Granularity | None = None
+    weight_narrow: bool | None = None
+    act: Literal["signed", "relu"] | None = None
+    act_bits: int | None = Field(None, ge=1, le=8)
+    act_scale: Scale | None = None
+    act_narrow: bool | None = None
+    act_limit: float | None = Field(None, gt=0)
+    bias: Literal["none", "float", "int"] | None = None
+    norm: Literal["batch", "tensor", "none"] | None = None
+    dropout: float | None = Field(None, ge=0, lt=1)
+
+
+class Train(_Strict):
+    """The optimisation. Learning rate is a function of the step alone, so a resumed run continues exactly."""
+
+    epochs: int = Field(60, ge=1)
+    batch: int = Field(100, ge=1)
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    lr: float = Field(0.01, gt=0)
+    scale_lr: float = Field(0.1, ge=0)  # learning rate of learned scales, as a fraction of lr
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Literal["constant", "step", "cosine", "onecycle"] = "onecycle"
+    milestones: tuple[int, ...] = ()
+    gamma: float = Field(0.1, gt=0, le=1)
+    warmup: float = Field(0.1, ge=0, lt=1)  # fraction of all steps, onecycle only
+    loss: Literal["sqr_hinge", "cross_entropy"] = "cross_entropy"
+    clip_weights: float = Field(0.0, ge=0)  # 0: no clipping
+    weight_init: Literal["default", "uniform"] = "default"  # uniform: U(-1, 1)
+    seed: int = Field(1, ge=0)
+    validation: float = Field(0.1, gt=0, lt=1)
+    split_seed: int = Field(0, ge=0)  # of the validation split: one for all seeds
+    init: str | None = None  # float checkpoint to start from
+    calibration: int = Field(2000, ge=1)  # training frames used to calibrate learned scales
+    bn_reestimate: bool = True  # exact BatchNorm statistics over the training split, at the end
+
+    @field_validator("milestones", mode="before")
+    @classmethod
+    def _tuple(cls, v: Any) -> Any:
+        return tuple(v) if isinstance(v, list) else v
+
+
+class Float(_Strict):
+    """Training of the float baseline: the same net without quantizers."""
+
+    epochs: int = Field(20, ge=1)
+    lr: float = Field(0.002, gt=0)
+
+
+class Recipe(_Strict):
+    """A whole recipe. `layers` belongs to the shipped net; another `net` takes `net_args` instead."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    data: str
+    net: str = "hwq_models.nets.fc:FC"
+    net_args: dict[str, Any] = {}
+    head: Literal["argmax", "threshold", "logits"] = "argmax"
+    target_accuracy: float | None = Field(None, ge=0, le=100)
+    encoding: tuple[dict[str, Any], ...] = ({"kind": "standard"},)
+    input: Input = Input()
+    quant: LayerDefaults = LayerDefaults()
+    layers: tuple[Layer, ...] = ()
+    train: Train = Train()
+    float_: Float = Field(Float(), alias="float")
+
+    @field_validator("encoding", "layers", mode="before")
+    @classmethod
+    def _tuple(cls, v: Any) -> Any:
+        return tuple(v) if isinstance(v, list) else v
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, v: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        try:
+            check_spec(v)
+        except DataError as e:
+            raise ValueError(str(e)) from None
+        return v
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        wrong = []
+        if self.net == "hwq_models.nets.fc:FC" and not self.layers:
+            wrong.append("layers: at least one [[layers]] table is needed by the shipped net")
+        if self.head == "threshold" and self.layers and self.layers[-1].out != 1:
+            wrong.append(f"head 'threshold' needs one output, the last layer has out = {self.layers[-1].out}")
+        if self.head == "argmax" and self.layers and self.layers[-1].out == 1:
+            wrong.append("head 'argmax' needs two outputs or more; use head = \"threshold\" for one")
+        if self.train.loss == "cross_entropy" and self.layers and self.layers[-1].out == 1:
+            wrong.append("loss 'cross_entropy' needs two outputs or more; use \"sqr_hinge\"")
+        if self.train.schedule == "step" and not self.train.milestones:
+            wrong.append("train.schedule 'step' needs train.milestones (epochs)")
+        names = [layer.name for layer in self.named_layers()]
+        wrong += [
+            f"layers: the name '{n}' is used twice" for n in sorted({n for n in names if names.count(n) > 1})
+        ]
+        if wrong:
+            raise ValueError("\n".join(wrong))
+        return self
+
+    def named_layers(self) -> tuple[Layer, ...]:
+        """Layers with every default filled in and a name each (fc1, fc2 ... unless named)."""
+        out = []
+        for i, layer in enumerate(self.layers):
+            own = layer.model_dump(exclude_none=True)
+            out.append(Layer(**{**self.quant.model_dump(), "name": f"fc{i + 1}", **own}))
+        return tuple(out)
+
+    def config_hash(self) -> str:
+        """Identifies what is trained: every value of the recipe."""
+        return hash_of(self.model_dump(by_alias=True))
+
+    def to_toml(self) -> str:
+        """The recipe with all defaults filled in; reads back equal."""
+        filled = self.model_copy(update={"layers": self.named_layers()})
+        return to_toml(filled.model_dump(by_alias=True, exclude_none=True))
+
+
+def hash_of(value: Any) -> str:
+    """A short stable hash of a JSON-able value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=list).encode()).hexdigest()[:16]
+
+
+def load_recipe(name_or_path: str | Path, overrides: dict[str, Any] | None = None) -> Recipe:
+    """A recipe by shipped name or by path of a .toml (or of a directory that holds a recipe.toml).
+
+    overrides: dotted keys, e.g. {"train.epochs": 3, "layers.0.weight_bits": 2}; text values are read as TOML.
+    Raises ConfigError listing everything that is wrong.
+    """
+    path, text = _find(name_or_path)
+    try:
+        body = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as e:
+        raise ConfigError(f"{path}: not valid TOML: {e}") from None
+    for key, value in (overrides or {}).items():
+        _override(body, key, value)
+    return parse_recipe(body, str(path))
+
+
+def parse_recipe(body: dict[str, Any], place: str = "recipe") -> Recipe:
+    """A recipe from a parsed TOML. Raises ConfigError listing everything that is wrong."""
+    try:
+        return Recipe(**body)
+    except ValidationError as e:
+        lines = [line for err in e.errors() for line in _explain(dict(err))]
+        raise ConfigError(
+            f"{place}: {len(lines)} error(s)\n" + "\n".join(f"  - {line}" for line in lines)
+        ) from None
+
+
+def shipped_recipes() -> tuple[str, ...]:
+    """Names of the recipes that come with hwq."""
+    folder = resources.files("hwq_models") / "recipes"
+    return tuple(sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")))
+
+
+def _find(name_or_path: str | Path) -> tuple[str, str]:
+    path = Path(name_or_path)
+    if path.is_dir():
+        path = path / "recipe.toml"
+    if path.suffix == ".toml" or path.is_file():
+        if not path.is_file():
+            raise ConfigError(f"recipe file {path} does not exist")
+        return str(path), path.read_text()
+    names = shipped_recipes()
+    if str(name_or_path) in names:
+        file = resources.files("hwq_models") / "recipes" / f"{name_or_path}.toml"
+        return str(file), file.read_text()
+    near = difflib.get_close_matches(str(name_or_path), names, 1, 0.4)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    raise ConfigError(
+        f"no recipe '{name_or_path}'{hint} Shipped: {', '.join(names)}; or give the path of a .toml"
+    )
+
+
+def _override(body: dict[str, Any], key: str, value: Any) -> None:
+    if isinstance(value, str):
+        with contextlib.suppress(tomllib.TOMLDecodeError):  # a bare word is a string
+            value = tomllib.loads(f"v = {value}")["v"]
+    *path, last = key.split(".")
+    node: Any = body
+    for part in path:
+        if isinstance(node, list):
+            if not part.isdigit() or int(part) >= len(node):
+                raise ConfigError(f"override '{key}': '{part}' is not an index below {len(node)}")
+            node = node[int(part)]
+        else:
+            node = node.setdefault(part, {})
+    if isinstance(node, list) or not isinstance(node, dict):
+        raise ConfigError(f"override '{key}': '{'.'.join(path)}' is not a table")
+    node[last] = value
+
+
+def _explain(err: dict[str, Any]) -> list[str]:
+    loc = tuple(err["loc"])
+    where = ".".join(str(p) for p in loc)
+    if err["type"] == "extra_forbidden":
+        legal = _legal_keys(loc[:-1])
+        near = difflib.get_close_matches(str(loc[-1]), legal, 1, 0.5)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        return [f"{where}: unknown key '{loc[-1]}'{hint} Legal keys: {', '.join(legal)}"]
+    message = str(err["msg"]).removeprefix("Value error, ")
+    if err["type"] == "missing":
+        return [f"{where}: this key is needed"]
+    got = "" if err["type"] == "value_error" else f", got {err['input']!r}"
+    return [(f"{where}: " if where else "") + line + got for line in message.splitlines()]
+
+
+def _legal_keys(loc: tuple[Any, ...]) -> list[str]:
+    model: Any = Recipe
+    for part in loc:
+        if isinstance(part, int):
+            continue
+        field = next((f for n, f in model.model_fields.items() if (f.alias or n) == part), None)
+        if field is None:
+            return []
+        model = _model_in(field.annotation)
+    return [f.alias or n for n, f in model.model_fields.items()]
+
+
+def _model_in(annotation: Any) -> Any:
+    if get_origin(annotation) in (tuple, Union, UnionType):
+        return next((m for a in get_args(annotation) if (m := _model_in(a))), None)
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def to_toml(body: dict[str, Any]) -> str:
+    """A nested dict of plain values as TOML: scalars, then tables, then arrays of tables."""
+    return "\n".join(_toml_lines(body, "")).strip() + "\n"
+
+
+def _toml_lines(body: dict[str, Any], prefix: str) -> list[str]:
+    lines, tables = [], []
+    for key, value in body.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, dict):
+            tables += ["", f"[{path}]", *_toml_lines(value, f"{path}.")] if value else []
+        elif isinstance(value, (list, tuple)) and value and all(isinstance(v, dict) for v in value):
+            for v in value:
+                tables += ["", f"[[{path}]]", *_toml_lines(v, f"{path}.")]
+        else:
+            lines.append(f"{key} = {_toml_value(value)}")
+    return lines + tables
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value)
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_toml_value(v) for v in value) + "]"
+    return repr(value)

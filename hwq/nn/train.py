@@ -1,0 +1,446 @@
+"""Training: read `train` and `fit` top to bottom.
+
+Data are tensors in memory; the learning rate is a function of the step; every epoch ends with an
+atomically written checkpoint that holds all state, so an interrupted run continues to a bit-identical
+result. The best epoch is chosen on the validation split; the test set is looked at once, at the end.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from hwq import record
+from hwq.data import Dataset, Encoding
+from hwq.data import fit as fit_encoding
+from hwq.data import load as load_data
+from hwq.data.dataset import fixed_split
+from hwq.data.plugin import resolve
+from hwq.errors import ConfigError, DataError, ModelError
+from hwq.nn.evaluate import accuracy
+from hwq.nn.export import save_model
+from hwq.nn.hooks import Hooks, param_groups
+from hwq.nn.layers import NORMS
+from hwq.nn.quant import calibrate
+from hwq.nn.recipe import Recipe, Train, hash_of, load_recipe
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Encoded tensors on the training device: x [N, features] float32, y [N] int64."""
+
+    x: Tensor
+    y: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A recipe's data, ready to train on."""
+
+    encoding: Encoding
+    train: Split
+    validation: Split
+    test: Split
+    classes: int
+
+
+def train(
+    recipe: str | Path | Recipe,
+    *,
+    data_dir: str | Path | None = None,
+    device: str = "cpu",
+    seed: int | None = None,
+    overrides: dict[str, Any] | None = None,
+    out: Path | None = None,
+    resume: bool = True,
+    progress: bool = True,
+    threads: int | None = None,
+    baseline: bool = True,
+    cache_dir: Path | None = None,
+) -> Path:
+    """Train a recipe and write its model directory (docs/architecture.md); returns the directory.
+
+    out: default runs/<name>. resume: go on from the checkpoint in `out`. baseline: also train the same net
+    in float, once for all seeds (kept in `cache_dir`). Raises ConfigError, DataError, ModelError.
+    """
+    r = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
+    if seed is not None:
+        r = r.model_copy(update={"train": r.train.model_copy(update={"seed": seed})})
+    run = Path("runs") / r.name if out is None else Path(out)
+    run.mkdir(parents=True, exist_ok=True)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    dev = _device(device)
+    data = prepare(r, data_dir, dev)
+
+    accuracy_float = (
+        _baseline(r, data, dev, cache_dir or Path.home() / ".cache" / "hwq", progress) if baseline else None
+    )
+
+    torch.manual_seed(r.train.seed)
+    net = build(r, data.train.x.shape[1]).to(dev)
+    if r.train.init:
+        load_float(net, Path(r.train.init), dev)
+    calibrate(net, data.train.x[: r.train.calibration])
+    best_validation = fit(
+        net, data, r.train, r.head, run / "checkpoint.pt", r.config_hash(), resume, progress, r.name
+    )
+
+    record.write_atomic(run / "recipe.toml", r.to_toml())
+    record.write_atomic(run / "encoding.json", data.encoding.to_json())
+    save_model(
+        net, run / "model.onnx", data.train.x.shape[1], r.head, [str(n.name) for n in r.named_layers()]
+    )
+    record.update(run / "record.json", _records(r, net, data, best_validation, accuracy_float))
+    return run
+
+
+def fit(
+    net: nn.Module,
+    data: Prepared,
+    t: Train,
+    head: str,
+    checkpoint: Path | None,
+    config_hash: str = "",
+    resume: bool = True,
+    progress: bool = False,
+    label: str = "",
+) -> float:
+    """Train `net` in place to its best epoch; returns that epoch's validation accuracy in per cent."""
+    x, y = data.train.x, data.train.y
+    steps = math.ceil(len(x) / t.batch)
+    optimizer = _optimizer(net, t)
+    loss_of, hooks = LOSSES[t.loss], Hooks(net)
+    start, best, best_state = 0, -1.0, _state(net)
+    if checkpoint and resume and checkpoint.exists():
+        start, best, best_state = _load_checkpoint(checkpoint, config_hash, net, optimizer, x.device)
+
+    with _bar(progress) as bar:
+        task = bar.add_task(label, total=t.epochs * steps, completed=start * steps, note="")
+        for epoch in range(start, t.epochs):
+            net.train()
+            hooks.begin_epoch(epoch / t.epochs)
+            order = torch.randperm(
+                len(x), generator=torch.Generator().manual_seed(hash_seed(t.seed, epoch))
+            ).to(x.device)
+            for i, pick in enumerate(order.split(t.batch)):
+                if len(pick) == 1:
+                    continue  # BatchNorm needs two frames
+                factor = lr_factor(t, epoch * steps + i, steps)
+                for group in optimizer.param_groups:
+                    group["lr"] = group["base_lr"] * factor
+                loss = loss_of(net(x[pick]), y[pick]) + hooks.penalty()
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                hooks.project()
+                bar.advance(task)
+
+            validation = accuracy(net, data.validation.x, data.validation.y, head)
+            if validation >= best:  # of equal epochs the later one: its learning rate is lower
+                best, best_state = validation, _state(net)
+            if checkpoint:
+                _save_checkpoint(
+                    checkpoint, config_hash, epoch + 1, net, optimizer, best, best_state, x.device
+                )
+            bar.update(task, note=f"loss {loss.item():.4f}  validation {validation:.2f} %  best {best:.2f} %")
+
+    net.load_state_dict(best_state)
+    if t.bn_reestimate:
+        reestimate_norms(net, x)
+        again = accuracy(net, data.validation.x, data.validation.y, head)
+        if again < best:
+            net.load_state_dict(best_state)
+        best = max(best, again)
+    net.eval()
+    return best
+
+
+def lr_factor(t: Train, step: int, steps_per_epoch: int) -> float:
+    """Learning rate at a step as a fraction of t.lr."""
+    total = t.epochs * steps_per_epoch
+    if t.schedule == "constant":
+        return 1.0
+    if t.schedule == "step":
+        return float(t.gamma ** sum(step // steps_per_epoch >= m for m in t.milestones))
+    warm = int(t.warmup * total) if t.schedule == "onecycle" else 0
+    if step < warm:
+        return 0.04 + 0.96 * step / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+
+
+def hash_seed(seed: int, epoch: int) -> int:
+    """One seed for the order of one epoch."""
+    return (seed * 1_000_003 + epoch) % (1 << 62)
+
+
+def sqr_hinge(out: Tensor, y: Tensor) -> Tensor:
+    """Mean of max(0, 1 - out * t)^2 with t = +1 for the class and -1 elsewhere (Courbariaux et al. 2016)."""
+    if out.shape[1] == 1:
+        t = y[:, None].to(out.dtype) * 2 - 1
+    else:
+        t = torch.full_like(out, -1.0).scatter_(1, y[:, None], 1.0)
+    return (1 - out * t).clamp_min(0).square().mean()
+
+
+LOSSES = {"sqr_hinge": sqr_hinge, "cross_entropy": nn.functional.cross_entropy}
+
+
+@torch.no_grad()
+def reestimate_norms(net: nn.Module, x: Tensor, batch: int = 1000) -> None:
+    """Replace moving averages of normalization layers by averages over all of `x`, without dropout."""
+    net.eval()
+    norms = [m for m in net.modules() if isinstance(m, NORMS)]
+    kept = [m.momentum for m in norms]
+    for m in norms:
+        m.reset_running_stats()
+        m.momentum = None
+        m.train()
+    for part in x.split(batch):
+        if len(part) > 1:
+            net(part)
+    for m, momentum in zip(norms, kept, strict=True):
+        m.momentum = momentum
+        m.eval()
+
+
+def prepare(r: Recipe, data_dir: str | Path | None, device: torch.device) -> Prepared:
+    """Load, split and encode a recipe's data. The encoding sees the training part alone."""
+    d = load_data(r.data, data_dir)
+    keep, held = fixed_split(d.y_train, r.train.validation, r.train.split_seed)
+    if not len(held) or not len(keep):
+        raise DataError(
+            f"data set '{d.name}': {len(d.y_train)} training frames leave no validation split of "
+            f"{r.train.validation:g}"
+        )
+    _check_outputs(r, d)
+    encoding = fit_encoding(r.encoding, d.x_train[keep], d.categorical)
+
+    def split(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> Split:
+        return Split(torch.from_numpy(encoding.apply(x)).to(device), torch.from_numpy(y).to(device))
+
+    return Prepared(
+        encoding,
+        split(d.x_train[keep], d.y_train[keep]),
+        split(d.x_train[held], d.y_train[held]),
+        split(d.x_test, d.y_test),
+        len(d.classes),
+    )
+
+
+def _check_outputs(r: Recipe, d: Dataset) -> None:
+    outputs = r.layers[-1].out if r.layers else None
+    need = 1 if r.head == "threshold" else len(d.classes)
+    if outputs is not None and outputs != need:
+        raise ConfigError(
+            f"recipe '{r.name}': the last layer has out = {outputs}; data set '{d.name}' has "
+            f"{len(d.classes)} classes, head '{r.head}' needs out = {need}"
+        )
+
+
+def build(r: Recipe, inputs: int, quantized: bool = True) -> nn.Module:
+    """The recipe's net: `Class.from_recipe(recipe, inputs, quantized)` if it has that, else
+    `Class(**net_args)`.
+    """
+    cls = resolve(r.net, "net")
+    if hasattr(cls, "from_recipe"):
+        return cls.from_recipe(r, inputs, quantized)
+    extra = {} if quantized else {"quantized": False}
+    try:
+        return cls(**r.net_args, **extra)
+    except TypeError as e:
+        raise ConfigError(f"net '{r.net}': {e}; give its arguments in [net_args]") from None
+
+
+def load_float(net: nn.Module, path: Path, device: torch.device) -> None:
+    """Start from a float checkpoint: a state dict (or our own checkpoint) whose names fit the net's;
+    scales stay free.
+    """
+    if not path.is_file():
+        raise ModelError(f"init = '{path}': no such file")
+    try:
+        body = torch.load(path, map_location=device, weights_only=True)
+    except Exception as e:  # torch raises many kinds for a damaged file
+        raise ModelError(f"init = '{path}': not a torch checkpoint ({type(e).__name__}: {e})") from None
+    state = body.get("best_state", body.get("state_dict", body))
+    own = net.state_dict()
+    wrong = [f"'{k}' is missing" for k in own if k not in state and not _is_quantizer(k)]
+    wrong += [
+        f"'{k}' has shape {tuple(v.shape)}, the net wants {tuple(own[k].shape)}"
+        for k, v in state.items()
+        if k in own and v.shape != own[k].shape
+    ]
+    if wrong:
+        raise ModelError(f"init = '{path}' does not fit the net: " + "; ".join(wrong))
+    net.load_state_dict({**own, **{k: v for k, v in state.items() if k in own}})
+
+
+def _is_quantizer(name: str) -> bool:
+    return "_quant." in name or name.endswith("num_batches_tracked")
+
+
+def _baseline(
+    r: Recipe, data: Prepared, device: torch.device, cache_dir: Path, progress: bool
+) -> float | None:
+    """Test accuracy of the same net in float, trained once per topology and data and kept in the cache."""
+    cls = resolve(r.net, "net")
+    if not hasattr(cls, "from_recipe") and "quantized" not in inspect.signature(cls).parameters:
+        return None  # a user's net without a float form
+    shape = [(n.name, n.out, n.act, n.bias, n.norm, n.dropout) for n in r.named_layers()]
+    digest = hash_of(
+        [
+            r.data,
+            r.encoding,
+            r.net,
+            r.net_args,
+            r.head,
+            shape,
+            r.float_.model_dump(),
+            r.train.batch,
+            r.train.loss,
+            r.train.validation,
+            r.train.split_seed,
+            len(data.train.x),
+            len(data.test.x),
+        ]
+    )
+    path = cache_dir / "float" / f"{r.name}-{digest}.pt"
+    torch.manual_seed(1)
+    net = build(r, data.train.x.shape[1], quantized=False).to(device)
+    if path.is_file():
+        load_float(net, path, device)
+    else:
+        t = r.train.model_copy(
+            update={
+                "epochs": r.float_.epochs,
+                "lr": r.float_.lr,
+                "seed": 1,
+                "optimizer": "adam",
+                "schedule": "onecycle",
+                "clip_weights": 0.0,
+            }
+        )
+        fit(net, data, t, r.head, None, progress=progress, label=f"{r.name} float")
+        _save(path, {"state_dict": net.state_dict()})
+    return accuracy(net, data.test.x, data.test.y, r.head)
+
+
+def _records(
+    r: Recipe, net: nn.Module, data: Prepared, validation: float, accuracy_float: float | None
+) -> list[record.Record]:
+    common = {"source": "train", "tool": "brevitas", "config_hash": r.config_hash(), "seed": r.train.seed}
+    out = [
+        record.make("accuracy", accuracy(net, data.test.x, data.test.y, r.head), **common),
+        record.make("accuracy_validation", validation, unit="%", **common),
+        record.make("frames", len(data.test.x), **common),
+        record.make("epochs", r.train.epochs, unit="epochs", **common),
+    ]
+    if accuracy_float is not None:
+        out.append(record.make("accuracy_float", accuracy_float, **common))
+    named = [(n, m) for n, m in net.named_modules() if hasattr(m, "weight_quant") and hasattr(m, "weight")]
+    names = [str(n.name) for n in r.named_layers()] or [n for n, _ in named]
+    bits = [int(m.quant_weight().bit_width) for _, m in named]
+    out += [record.make("weight_bits", b, scope=n, **common) for n, b in zip(names, bits, strict=True)]
+    sizes = [m.weight.numel() for _, m in named]
+    mean = sum(b * s for b, s in zip(bits, sizes, strict=True)) / max(1, sum(sizes))
+    return [*out, record.make("weight_bits", mean, **common)]
+
+
+def _optimizer(net: nn.Module, t: Train) -> torch.optim.Optimizer:
+    groups = param_groups(net, t.lr, t.scale_lr)
+    if t.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=t.lr, momentum=t.momentum, weight_decay=t.weight_decay)
+    kind = torch.optim.Adam if t.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, lr=t.lr, weight_decay=t.weight_decay)
+
+
+def _state(net: nn.Module) -> dict[str, Tensor]:
+    return {k: v.detach().clone() for k, v in net.state_dict().items()}
+
+
+def _save(path: Path, body: dict[str, Any]) -> None:
+    buffer = io.BytesIO()
+    torch.save(body, buffer)
+    record.write_atomic(path, buffer.getvalue())
+
+
+def _save_checkpoint(
+    path: Path,
+    config_hash: str,
+    epoch: int,
+    net: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    best: float,
+    best_state: dict[str, Tensor],
+    device: torch.device,
+) -> None:
+    rng = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        rng["cuda"] = torch.cuda.get_rng_state(device)
+    _save(
+        path,
+        {
+            "schema_version": record.SCHEMA_VERSION,
+            "config_hash": config_hash,
+            "epoch": epoch,
+            "net": net.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "best": best,
+            "best_state": best_state,
+            "rng": rng,
+        },
+    )
+
+
+def _load_checkpoint(
+    path: Path, config_hash: str, net: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
+) -> tuple[int, float, dict[str, Tensor]]:
+    try:
+        body = torch.load(path, map_location="cpu", weights_only=True)
+        found = body["config_hash"]
+    except Exception as e:  # torch raises many kinds for a damaged file
+        raise ModelError(
+            f"{path}: damaged checkpoint ({type(e).__name__}); delete it to start over"
+        ) from None
+    if found != config_hash:
+        raise ConfigError(
+            f"{path} belongs to another recipe or seed; choose another output folder, or start over "
+            "without resuming"
+        )
+    net.load_state_dict(body["net"])
+    optimizer.load_state_dict(body["optimizer"])
+    torch.set_rng_state(body["rng"]["cpu"])
+    if device.type == "cuda" and "cuda" in body["rng"]:
+        torch.cuda.set_rng_state(body["rng"]["cuda"], device)
+    return body["epoch"], body["best"], {k: v.to(device) for k, v in body["best_state"].items()}
+
+
+def _device(name: str) -> torch.device:
+    if name not in ("cpu", "cuda"):
+        raise ConfigError(f"device '{name}': expected 'cpu' or 'cuda'")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device 'cuda': torch finds no CUDA device here; use --device cpu")
+    return torch.device(name)
+
+
+def _bar(progress: bool) -> Progress:
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+        disable=not (progress and console.is_terminal),
+    )
