@@ -108,3 +108,135 @@ class ArgMax(Op):
 
 
 INT_OPS: tuple[type[Op], ...] = (MatVec, Step, Table, Combine, ArgMax)
+
+
+# ---- REAL: as read from QONNX. Every constant is an exact rational ---------------------------------------------------
+# Parameter blobs are arrays of rationals (hwq.ir.rational), one value or one per element of the flattened frame.
+
+
+@dataclass(frozen=True, slots=True)
+class Quant(Op):
+    """QONNX Quant: y = scale * (round(clip(x / scale + zero, qmin, qmax)) - zero); 1 bit signed gives -1/+1 instead.
+
+    scale > 0 and integer zero: rationals [1 or n]. `rounding` is one of hwq.ir.ops.ROUNDINGS.
+    """
+
+    scale: BlobKey
+    zero: BlobKey
+    bits: int
+    signed: bool
+    narrow: bool
+    rounding: str = "ROUND"
+
+    @property
+    def bipolar(self) -> bool:
+        return self.bits == 1 and self.signed
+
+    @property
+    def qmin(self) -> int:
+        return (-(1 << (self.bits - 1)) + int(self.narrow)) if self.signed else 0
+
+    @property
+    def qmax(self) -> int:
+        return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1 - int(self.narrow)
+
+
+ROUNDINGS = ("ROUND", "HALF_EVEN", "CEIL", "FLOOR", "UP", "DOWN", "HALF_UP", "HALF_DOWN")
+
+
+@dataclass(frozen=True, slots=True)
+class BipolarQuant(Op):
+    """y = scale where x >= 0, else -scale. scale > 0: rationals [1 or n]."""
+
+    scale: BlobKey
+
+
+@dataclass(frozen=True, slots=True)
+class MultiThreshold(Op):
+    """y = scale * count(x >= T) + offset; T rationals [1 or n, N], any order; scale and offset rationals [1]."""
+
+    thresholds: BlobKey
+    scale: BlobKey
+    offset: BlobKey
+
+
+@dataclass(frozen=True, slots=True)
+class MatMul(Op):
+    """y[m] = scale[m or 0] * sum_k W[m, k] * x[k]; W int64 [MH, MW], scale > 0: rationals [1 or MH]."""
+
+    weight: BlobKey
+    scale: BlobKey
+    code: Code
+
+
+@dataclass(frozen=True, slots=True)
+class Affine(Op):
+    """y = mul * x + add; rationals [1 or n] each."""
+
+    mul: BlobKey
+    add: BlobKey
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNorm(Op):
+    """y = gamma * (x - mean) / sqrt(var) + beta; rationals [1 or n] each; `var` has epsilon added, and is positive."""
+
+    gamma: BlobKey
+    beta: BlobKey
+    mean: BlobKey
+    var: BlobKey
+
+
+@dataclass(frozen=True, slots=True)
+class Relu(Op):
+    """y = max(x, 0)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeakyRelu(Op):
+    """y = x where x >= 0, else alpha * x; alpha a rational, written as text."""
+
+    alpha: str
+
+
+@dataclass(frozen=True, slots=True)
+class Clip(Op):
+    """y = min(max(x, lo), hi); bounds are rationals, written as text, or None. HardTanh is Clip(-1, 1)."""
+
+    lo: str | None
+    hi: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sigmoid(Op):
+    """y = 1 / (1 + exp(-x))."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tanh(Op):
+    """y = tanh(x)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abs(Op):
+    """y = |x|."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reshape(Op):
+    """Same values in the same (row-major) order under another frame shape, which the output tensor holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Softmax(Op):
+    """y[c] = exp(x[c]) / sum_k exp(x[k]) over the frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sum(Op):
+    """y = x0 + x1 of two tensors of one shape (a residual)."""
+
+
+ELEMENTWISE: tuple[type[Op], ...] = (Affine, BatchNorm, Relu, LeakyRelu, Clip, Sigmoid, Tanh, Abs)
+QUANTIZERS: tuple[type[Op], ...] = (Quant, BipolarQuant, MultiThreshold)
+REAL_OPS: tuple[type[Op], ...] = (*QUANTIZERS, MatMul, *ELEMENTWISE, Reshape, Softmax, Sum, ArgMax)

@@ -1,0 +1,23 @@
+"""Passes: Graph -> Graph. `lower` runs them all, in the order of `PASSES`, from stage `real` to stage `int`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hwq.ir.graph import Graph
+from hwq.ir.verify import verify
+from hwq.passes.lower import to_integers
+
+PASSES: tuple[Callable[[Graph], Graph], ...] = (to_integers,)
+
+
+def lower(graph: Graph) -> Graph:
+    """Graph(real) -> Graph(int); the result of every pass is verified. Raises UnsupportedOp and VerifyError."""
+    verify(graph)
+    for step in PASSES:
+        graph = step(graph)
+        verify(graph)
+    return graph
+
+
+__all__ = ["PASSES", "lower", "to_integers"]
