@@ -90,13 +90,17 @@ def from_json(body: dict[str, Any], blobs: dict[BlobKey, NDArray[Any]]) -> Graph
         raise ModelError(f"graph.json: not a graph of this hwq ({type(e).__name__}: {e}); export again") from None
 
 
-def save_graph(directory: Path, graph: Graph) -> tuple[Path, Path]:
-    """Write graph.json and graph.npz into `directory`, each atomically; the bytes depend on the graph alone."""
+def graph_files(graph: Graph) -> dict[str, str | bytes]:
+    """{"graph.npz": bytes, "graph.json": text}; the bytes depend on the graph alone."""
     keys = sorted(used_blobs(graph.nodes, graph.host))
-    paths = directory / "graph.json", directory / "graph.npz"
-    write_atomic(paths[1], _npz({k: graph.blobs[k] for k in keys}))
-    write_atomic(paths[0], json.dumps(to_json(graph), indent=1) + "\n")
-    return paths
+    return {"graph.npz": _npz({k: graph.blobs[k] for k in keys}), "graph.json": json.dumps(to_json(graph)) + "\n"}
+
+
+def save_graph(directory: Path, graph: Graph) -> tuple[Path, Path]:
+    """Write graph.json and graph.npz into `directory`, each atomically."""
+    for name, content in graph_files(graph).items():
+        write_atomic(directory / name, content)
+    return directory / "graph.json", directory / "graph.npz"
 
 
 def load_graph(directory: Path) -> Graph:
@@ -108,6 +112,9 @@ def load_graph(directory: Path) -> Graph:
     except (OSError, ValueError, zipfile.BadZipFile) as e:
         raise ModelError(f"{directory}: no readable graph.json and graph.npz ({e}); export the model again") from None
     return from_json(body, blobs)
+
+
+load = load_graph
 
 
 def _npz(arrays: dict[str, NDArray[Any]]) -> bytes:
@@ -144,8 +151,8 @@ def _op_from(body: dict[str, Any]) -> ops.Op:
 def _tensor_json(t: Tensor) -> dict[str, Any]:
     body: dict[str, Any] = {"shape": list(t.shape), "lo": list(t.lo), "hi": list(t.hi)}
     if t.real is not None:
-        body["scale"] = list(tuple(exact_to_text(v) for v in t.real.scale))
-        body["offset"] = list(tuple(exact_to_text(v) for v in t.real.offset))
+        body["scale"] = [exact_to_text(v) for v in t.real.scale]
+        body["offset"] = [exact_to_text(v) for v in t.real.offset]
     return body
 
 

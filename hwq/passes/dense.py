@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -23,7 +24,7 @@ def lower_matmul(b: Build, node: Node, op: ops.MatMul) -> Value:
     line = needs_line(value, node, "this matrix product")
     w: IntArray = b.real.array(op.weight)
     s = rationals(b.real, op.scale)
-    name = b.name(f"fc{b.layers}")
+    name = b.name(layer_name(node.name, f"fc{b.layers}"))
     b.layers += 1
     folded, step, code = _fold_scales(b, name, w, line.mul, op.code)
     rows = _row_sums(w, line.add)
@@ -43,6 +44,15 @@ def lower_matmul(b: Build, node: Node, op: ops.MatMul) -> Value:
     acc = b.emit(name, ops.MatVec(b.blob(folded), code, xnor), [value.base], f"{name}_acc", acc_lo, acc_hi,
                  real_of(chain, len(w)), node.name)
     return Value(acc, chain)
+
+
+def layer_name(onnx_name: str, default: str) -> str:
+    """A short identifier for a layer: 'fc1' stays, '/features.2/MatMul' is features_2, 'MatMul_3' says nothing."""
+    path = [p for p in onnx_name.split("/") if p]
+    if len(path) > 1:
+        path = path[:-1]
+    name = re.sub(r"\W+", "_", "_".join(path)).strip("_")
+    return default if not name or re.fullmatch(r"(node_)?(MatMul|Gemm|linear|\d).*", name) else name
 
 
 def _is_bipolar(line: Line, lo: IntArray, hi: IntArray) -> bool:

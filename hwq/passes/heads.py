@@ -44,7 +44,7 @@ def lower_argmax(b: Build, node: Node) -> Value:
         mul, bias = order_preserving(pairs, lo, hi, node.name)
         source = _combine(b, node, value.base, mul, bias)
     name = b.name("argmax")
-    out = b.emit(name, ops.ArgMax(), [source], b.name("class"), np.array([0]), np.array([classes - 1]),
+    out = b.emit(name, ops.ArgMax(), [source], b.name("label"), np.array([0]), np.array([classes - 1]),
                  Real((Fraction(1),), (Fraction(0),)), node.name)
     return Value(out, meaning((Fraction(1),), (Fraction(0),)))
 

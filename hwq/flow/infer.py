@@ -1,0 +1,71 @@
+"""`hwq run`: integer inference of a quantized network on the CPU."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwq.errors import DataError
+from hwq.flow.model import Model, load_model
+from hwq.frontend import read_qonnx
+from hwq.golden import execute, host_quantize
+from hwq.ir.graph import Graph
+from hwq.passes import lower
+
+Outputs = NDArray[np.int64] | dict[str, NDArray[np.int64]]
+
+
+@lru_cache(maxsize=8)
+def _lowered(onnx_bytes: bytes, name: str) -> Graph:
+    return lower(read_qonnx(onnx_bytes, name=name))
+
+
+def int_graph(model: Model) -> Graph:
+    """The model's int Graph (kept for the next call)."""
+    return _lowered(model.onnx_bytes, model.name)
+
+
+def run(model: str | Path | Model, x: NDArray[Any], *, encoded: bool = False) -> Outputs:
+    """Run frames through the integer network: exactly what the hardware computes.
+
+    x: [frames, ...]. Raw features of the model's data set, which the model's encoding turns into its inputs; with
+    `encoded`, or for a model without an encoding, the network's float32 inputs (integers, for an integer input).
+    Returns int64 [frames, ...] of the output, or a dict by name where there are several. What an integer means is
+    `int_graph(model).tensor(output).real`. Raises DataError on a wrong shape, NaN, infinity or a value out of range.
+    """
+    if not isinstance(model, Model):
+        model = load_model(model)
+    graph = int_graph(model)
+    out = execute(graph, host_quantize(graph, [features(model, graph, np.asarray(x), encoded)]))
+    results = {name: out[name] for name in graph.outputs}
+    return results if len(results) > 1 else next(iter(results.values()))
+
+
+def features(model: Model, graph: Graph, x: NDArray[Any], encoded: bool) -> NDArray[Any]:
+    """x as the network's one input wants it: checked, encoded, flattened to [frames, n]."""
+    if len(graph.inputs) != 1:
+        raise DataError(f"model '{model.name}' has {len(graph.inputs)} inputs; use hwq.golden for several")
+    if x.dtype.kind not in "fiub":
+        raise DataError(f"model '{model.name}': input of type {x.dtype}; numbers are needed")
+    if x.ndim < 2 or len(x) == 0:
+        raise DataError(f"model '{model.name}': input of shape {x.shape}; [frames, features] is needed, frames >= 1")
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        at = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
+        raise DataError(f"model '{model.name}': input holds {x[at]} at {at} (frame first); clean the data")
+    if model.encoding is not None and not encoded:
+        x = model.encoding.apply(x.reshape(len(x), -1))
+    t = graph.tensor(graph.inputs[0])
+    if int(np.prod(x.shape[1:])) != t.size:
+        raise DataError(f"model '{model.name}': frames of shape {x.shape[1:]} hold {int(np.prod(x.shape[1:]))} values, "
+                        f"the network takes {t.size}")
+    if graph.host[0] is None:
+        whole = np.asarray(x, dtype=np.int64)
+        if not np.array_equal(whole, x):
+            raise DataError(f"model '{model.name}': the network takes integers {min(t.lo)}..{max(t.hi)}, "
+                            "the input holds fractions")
+        return whole.reshape(len(x), -1)
+    return np.asarray(x, dtype=np.float32).reshape(len(x), -1)
