@@ -1,7 +1,7 @@
 """The C++ harness of a build: compile it (cached by content), run it on a range of frames, read its report.
 
-The cache key covers RTL, tap, stream table, harness sources, tool version and flags, and leaves memory files out: weights
-are read at run time through `$readmemh`, so new weights of the same shape need no new compilation.
+The cache key covers RTL, tap, stream table, harness sources, tool version and flags, but no memory files: weights are
+read at run time through `$readmemh`, so new weights of the same shape need no new compilation.
 """
 
 from __future__ import annotations
@@ -17,12 +17,27 @@ from typing import Any
 
 from hwq.errors import ConfigError, ModelError, ToolFailed, ToolMissing
 from hwq.tools import verilator
-from hwq.tools.run import run
+from hwq.tools.run import run, run_all
 from hwq.tools.verilator import VerilatorInstall
 
 STALLS = ("none", "source", "sink", "random")
-VERILATE = ("--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "--prefix", "Vhwq_model",
-            "--Mdir", ".", "-Wno-fatal", "-Wno-WIDTH", "-Wno-UNOPTFLAT", "--no-timing")
+VERILATE = (
+    "--cc",
+    "-O3",
+    "--x-assign",
+    "fast",
+    "--x-initial",
+    "fast",
+    "--noassert",
+    "--prefix",
+    "Vhwq_model",
+    "--Mdir",
+    ".",
+    "-Wno-fatal",
+    "-Wno-WIDTH",
+    "-Wno-UNOPTFLAT",
+    "--no-timing",
+)
 OPT_FAST = "-O2"
 CXX_FLAGS = "-std=c++17 -O2"
 MAIN_SOURCES = ("main.cpp", "raw.cpp")
@@ -60,7 +75,7 @@ class StreamState:
 
 @dataclass(frozen=True)
 class Report:
-    """One harness run. `end`: done, faults, hang or cycles (bound reached); times are cycles since reset, per frame."""
+    """One harness run. `end`: done, faults, hang or cycles (bound reached); times per frame in cycles."""
 
     end: str
     cycles: int
@@ -82,11 +97,15 @@ def rtl_files(build: Path) -> list[str]:
     """Paths of rtl/files.f, relative to the build folder. Raises ModelError if the build is not complete."""
     listing = build / "rtl" / "files.f"
     if not listing.is_file():
-        raise ModelError(f"{build}: no rtl/files.f, so this is not a build directory; make one with 'hwq export'")
+        raise ModelError(
+            f"{build}: no rtl/files.f, so this is not a build directory; make one with 'hwq export'"
+        )
     files = listing.read_text().split()
     missing = [f for f in files if not (build / f).is_file()]
     if missing:
-        raise ModelError(f"{build}: {', '.join(missing)} named in rtl/files.f do not exist; export the design again")
+        raise ModelError(
+            f"{build}: {', '.join(missing)} named in rtl/files.f do not exist; export the design again"
+        )
     return files
 
 
@@ -102,13 +121,21 @@ def trace_kind(trace: Path | None) -> str:
 
 def _check_fst(install: VerilatorInstall) -> None:
     """Verilator's FST writer includes lz4.h; say so before a page of compiler output does."""
-    probe = run(["g++", "-E", "-x", "c++", "-include", "lz4.h", "/dev/null", "-o", "/dev/null"], install.root,
-                install.env, check=False)
+    probe = run(
+        ["g++", "-E", "-x", "c++", "-include", "lz4.h", "/dev/null", "-o", "/dev/null"],
+        install.root,
+        install.env,
+        check=False,
+    )
     if probe.code:
-        raise ToolMissing("FST traces need lz4.h: apt-get install liblz4-dev; or give a file that ends in .vcd")
+        raise ToolMissing(
+            "FST traces need lz4.h: apt-get install liblz4-dev; or give a file that ends in .vcd"
+        )
 
 
-def _key(build: Path, top: str, files: Sequence[str], main: str, install: VerilatorInstall, trace: str) -> str:
+def _key(
+    build: Path, top: str, files: Sequence[str], main: str, install: VerilatorInstall, trace: str
+) -> str:
     """Content hash of everything the executable depends on."""
     h = hashlib.sha256(repr((top, main, install.version, VERILATE, OPT_FAST, CXX_FLAGS, trace)).encode())
     for f in [*files, "sim/streams.h", f"sim/{main}", *(f"sim/{x}" for x in HEADERS)]:
@@ -116,12 +143,19 @@ def _key(build: Path, top: str, files: Sequence[str], main: str, install: Verila
     return h.hexdigest()[:24]
 
 
-def compile_model(build: Path, cache_dir: Path, *, trace: str = "", bare: str = "", jobs: int = 2,
-                  install: VerilatorInstall | None = None) -> Path:
+def compile_model(
+    build: Path,
+    cache_dir: Path,
+    *,
+    trace: str = "",
+    bare: str = "",
+    jobs: int = 2,
+    install: VerilatorInstall | None = None,
+) -> Path:
     """The harness executable of a build, from the cache or compiled into it.
 
-    trace: '' | 'vcd' | 'fst'. bare: name of the top module, to compile it without taps and checks (sim/raw.cpp) for
-    the speed reference. Raises ToolMissing, ToolVersion, ToolFailed, ModelError.
+    trace: '' | 'vcd' | 'fst'. bare: name of the top module, to compile it without taps and checks
+    (sim/raw.cpp) for the speed reference. Raises ToolMissing, ToolVersion, ToolFailed, ModelError.
     """
     install = install or verilator.find()
     build = build.resolve()
@@ -141,12 +175,23 @@ def compile_model(build: Path, cache_dir: Path, *, trace: str = "", bare: str = 
     obj.mkdir(parents=True)
     try:
         flags = f"{CXX_FLAGS} -I{build / 'sim'}"
-        argv: list[str | Path] = [*VERILATE, "--top-module", top, "--exe", "-o", "simulate", "-CFLAGS", flags,
-                                  *([f"--trace-{trace}"] if trace else []), *(build / f for f in files),
-                                  build / "sim" / main]
+        argv: list[str | Path] = [
+            *VERILATE,
+            "--top-module",
+            top,
+            "--exe",
+            "-o",
+            "simulate",
+            "-CFLAGS",
+            flags,
+            *([f"--trace-{trace}"] if trace else []),
+            *(build / f for f in files),
+            build / "sim" / main,
+        ]
         verilator.verilate(install, argv, obj, log=work / "verilate.log")
-        verilator.make(install, obj, "Vhwq_model.mk", opt_fast=OPT_FAST, opt_slow="-O0", jobs=jobs,
-                       log=work / "make.log")
+        verilator.make(
+            install, obj, "Vhwq_model.mk", opt_fast=OPT_FAST, opt_slow="-O0", jobs=jobs, log=work / "make.log"
+        )
         exe.parent.mkdir(parents=True, exist_ok=True)
         (obj / "simulate").replace(exe)
     except ToolFailed:
@@ -170,33 +215,88 @@ class RunOptions:
     stop_after: int = 1
 
 
-def run_model(exe: Path, build: Path, plan: Path, first: int, last: int, report: Path, options: RunOptions, *,
-              outputs: str = "", trace: Path | None = None, timeout_s: float | None = None) -> Report:
-    """Run frames [first, last) of the plan's files in the build folder (memory files are relative to it).
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Frames [first, last) of a plan, the report file they end in, and optional output words and waves."""
 
-    Raises ToolFailed if the process could not do its work (exit code other than 0 or 1).
+    first: int
+    last: int
+    report: Path
+    outputs: str = ""
+    trace: Path | None = None
+
+
+def run_model(
+    exe: Path, build: Path, plan: Path, shards: Sequence[Shard], options: RunOptions
+) -> list[Report]:
+    """Run all shards at the same time, one process each, in the build folder (memory paths are relative).
+
+    Raises ToolFailed if a process could not do its work (exit code other than 0 or 1).
     """
-    argv: list[str | Path] = [exe, "--plan", plan, "--first", str(first), "--last", str(last), "--report", report,
-                              "--stall", options.stall, "--seed", str(options.seed),
-                              "--max-cycles", str(options.max_cycles), "--idle-cycles", str(options.idle_cycles),
-                              "--stop-after", str(options.stop_after)]
-    if outputs:
-        argv += ["--outputs", outputs]
-    if trace is not None:
-        argv += ["--trace", trace.resolve()]
-    report.unlink(missing_ok=True)
-    done = run(argv, build, timeout_s=timeout_s, check=False)
-    if done.code not in (0, 1) or not report.is_file():
-        raise ToolFailed([str(a) for a in argv], done.code, done.stdout)
-    return read_report(report)
+    argvs: list[list[str | Path]] = []
+    for s in shards:
+        argv: list[str | Path] = [
+            exe,
+            "--plan",
+            plan,
+            "--first",
+            str(s.first),
+            "--last",
+            str(s.last),
+            "--report",
+            s.report,
+            "--stall",
+            options.stall,
+            "--seed",
+            str(options.seed),
+            "--max-cycles",
+            str(options.max_cycles),
+            "--idle-cycles",
+            str(options.idle_cycles),
+            "--stop-after",
+            str(options.stop_after),
+        ]
+        argv += ["--outputs", s.outputs] if s.outputs else []
+        argv += ["--trace", s.trace] if s.trace is not None else []
+        s.report.unlink(missing_ok=True)
+        argvs.append(argv)
+    for argv, s, done in zip(argvs, shards, run_all(argvs, build), strict=True):
+        if done.code not in (0, 1) or not s.report.is_file():
+            raise ToolFailed([str(a) for a in argv], done.code, done.stdout)
+    return [read_report(s.report) for s in shards]
 
 
 def read_report(path: Path) -> Report:
     """The JSON file a harness process wrote."""
     b: dict[str, Any] = json.loads(path.read_text())
-    streams = tuple(StreamState(s["name"], s["moved"], s["stalled"], s["starved"], s["frame"], s["pass"], s["beat"],
-                                bool(s["done"]), bool(s["tvalid"]), bool(s["tready"])) for s in b["streams"])
-    faults = tuple(Fault(f["kind"], f["stream"], f["cycle"], f["frame"], f["pass"], f["beat"], tuple(f["got"]))
-                   for f in b["faults"])
-    return Report(b["end"], b["cycles"], b["seconds"], b["fault_beats"], b["fault_values"], tuple(b["first_in"]),
-                  tuple(b["last_out"]), streams, b["levels"], faults)
+    streams = tuple(
+        StreamState(
+            s["name"],
+            s["moved"],
+            s["stalled"],
+            s["starved"],
+            s["frame"],
+            s["pass"],
+            s["beat"],
+            bool(s["done"]),
+            bool(s["tvalid"]),
+            bool(s["tready"]),
+        )
+        for s in b["streams"]
+    )
+    faults = tuple(
+        Fault(f["kind"], f["stream"], f["cycle"], f["frame"], f["pass"], f["beat"], tuple(f["got"]))
+        for f in b["faults"]
+    )
+    return Report(
+        b["end"],
+        b["cycles"],
+        b["seconds"],
+        b["fault_beats"],
+        b["fault_values"],
+        tuple(b["first_in"]),
+        tuple(b["last_out"]),
+        streams,
+        b["levels"],
+        faults,
+    )

@@ -36,14 +36,7 @@ def run(argv: Sequence[str | Path], cwd: str | Path, env: Mapping[str, str] | No
     """
     args = [str(a) for a in argv]
     start = time.monotonic()
-    try:
-        process = subprocess.Popen(args, cwd=cwd, env=None if env is None else dict(env), text=True,
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                   errors="replace", start_new_session=True)
-    except (FileNotFoundError, PermissionError) as e:
-        if not Path(cwd).is_dir():
-            raise ToolFailed(args, 127, f"working directory {cwd} does not exist") from e
-        raise ToolMissing(f"{args[0]} can't be started ({e.strerror}); see 'hwq doctor'") from e
+    process = _start(args, cwd, env)
     try:
         out, _ = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
@@ -58,6 +51,41 @@ def run(argv: Sequence[str | Path], cwd: str | Path, env: Mapping[str, str] | No
         hint = f"full log: {log}" if log is not None else ""
         raise ToolFailed(args, process.returncode, _tail(out), hint)
     return Completed(out, process.returncode, time.monotonic() - start)
+
+
+def run_all(argvs: Sequence[Sequence[str | Path]], cwd: str | Path,
+            env: Mapping[str, str] | None = None) -> list[Completed]:
+    """Run several commands at the same time in `cwd` and wait for all, whatever their exit codes.
+
+    None is left behind if one can't be started (ToolMissing) or the wait is interrupted.
+    """
+    start = time.monotonic()
+    processes: list[subprocess.Popen[str]] = []
+    done = []
+    try:
+        for argv in argvs:
+            processes.append(_start([str(a) for a in argv], cwd, env))  # noqa: PERF401  (kept for the clean-up)
+        for process in processes:
+            out, _ = process.communicate()
+            done.append(Completed(out, process.returncode, time.monotonic() - start))
+    except BaseException:
+        for process in processes:
+            if process.poll() is None:
+                _stop(process)
+        raise
+    return done
+
+
+def _start(args: list[str], cwd: str | Path, env: Mapping[str, str] | None) -> subprocess.Popen[str]:
+    """A process in a group of its own, its output on one pipe."""
+    try:
+        return subprocess.Popen(args, cwd=cwd, env=None if env is None else dict(env), text=True,
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                errors="replace", start_new_session=True)
+    except (FileNotFoundError, PermissionError) as e:
+        if not Path(cwd).is_dir():
+            raise ToolFailed(args, 127, f"working directory {cwd} does not exist") from e
+        raise ToolMissing(f"{args[0]} can't be started ({e.strerror}); see 'hwq doctor'") from e
 
 
 def _stop(process: subprocess.Popen[str]) -> str:

@@ -1,0 +1,100 @@
+"""From a fault the harness saw to a sentence a person can act on: layer, frame, expected, got."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from hwq import bits
+from hwq.dtype import IntArray
+from hwq.flow.builddir import Build
+from hwq.flow.expect import Chunk
+from hwq.flow.harness import Fault, Report, RunOptions
+
+
+def _position(shape: Sequence[int], index: int) -> str:
+    """Where a flat index lies in a frame: 'channel 3', or 'row 1, col 2, channel 3'."""
+    at = [int(i) for i in np.unravel_index(index, tuple(shape))]
+    names = {1: ("channel",), 2: ("position", "channel"), 3: ("row", "col", "channel")}.get(len(at))
+    names = names or tuple(f"axis {i}" for i in range(len(at)))
+    return ", ".join(f"{n} {i}" for n, i in zip(names, at, strict=True))
+
+
+def _hex(value: int, width: int) -> str:
+    return f"0x{value & ((1 << width) - 1):X}"
+
+
+def describe_fault(build: Build, fault: Fault, found: Mapping[str, IntArray], start: int) -> str:
+    """One sentence: layer, frame, position, expected and got. `start`: number of frame 0 of `found`."""
+    if fault.stream not in build.layers:
+        return (
+            f"input adapter {fault.stream}, frame {start + fault.frame}: s_axis_tlast does not come "
+            "with the last beat of a frame"
+        )
+    s = build.stream(fault.stream)
+    place = f"layer '{build.layers[s.name]}' stream {s.name} beat {fault.beat}" + (
+        f" repetition {fault.repetition}" if s.repeat > 1 else ""
+    )
+    frame = start + fault.frame
+    what = {
+        "dropped": "TVALID fell before the beat was taken",
+        "extra": "one beat more than the frames have",
+        "tlast": "m_axis_tlast does not come with the last beat of a frame",
+    }.get(fault.kind)
+    if what:
+        return f"{place} (frame {frame}, cycle {fault.cycle}): {what}"
+    values = found[s.tensor][fault.frame].reshape(-1)[fault.beat * s.lanes : (fault.beat + 1) * s.lanes]
+    codes = bits.unpack_beats(np.array([fault.got], dtype=np.uint32), s.lanes, s.bits)
+    got = bits.decode(codes, s.bits, s.signed)
+    wrong = np.flatnonzero(got != values)
+    lane = int(wrong[0])
+    want, have = int(values[lane]), int(got[lane])
+    more = f"; {len(wrong) - 1} more lanes of this beat differ" if len(wrong) > 1 else ""
+    kind = ", changed while it waited for TREADY" if fault.kind == "unstable" else ""
+    where = _position(build.graph.tensor(s.tensor).shape, fault.beat * s.lanes + lane)
+    return (
+        f"{place} lane {lane} (frame {frame}, {where}, cycle {fault.cycle}): expected {want} "
+        f"({_hex(want, s.bits)}), got {have} ({_hex(have, s.bits)}){kind}{more}"
+    )
+
+
+def describe_hang(build: Build, report: Report, options: RunOptions, start: int) -> str:
+    """Why a run was given up, with the state of each handshake."""
+    limit = (
+        f"no beat moved for {options.idle_cycles} cycles"
+        if report.end == "hang"
+        else f"not done after {options.max_cycles} cycles"
+    )
+    lines = [f"the design hangs: {limit}; handshakes in cycle {report.cycles - 1}:"]
+    stuck = next((s for s in reversed(report.streams) if not s.done), None)
+    for s in report.streams:
+        place = "all frames done" if s.done else f"frame {start + s.frame} beat {s.beat}"
+        mark = " <- the last stream with frames missing" if s is stuck else ""
+        lines.append(
+            f"  {build.layers[s.name]:<12} {s.name:<24} TVALID={int(s.tvalid)} TREADY={int(s.tready)}"
+            f"  {place}{mark}"
+        )
+    if stuck is not None:
+        expected = build.stream(stuck.name)
+        lines.append(
+            f"layer '{build.layers[stuck.name]}' frame {start + stuck.frame} channel "
+            f"{stuck.beat * expected.lanes}: expected a beat, got none"
+        )
+    return "\n".join(lines)
+
+
+def first_failure(reports: Sequence[Report]) -> int | None:
+    """Index of the failed shard with the earliest frame."""
+    failed = [
+        (min((f.frame for f in r.faults), default=min(s.frame for s in r.streams)), i)
+        for i, r in enumerate(reports)
+        if not r.ok
+    ]
+    return min(failed)[1] if failed else None
+
+
+def describe(build: Build, report: Report, options: RunOptions, chunk: Chunk) -> str:
+    if report.faults:
+        return describe_fault(build, report.faults[0], chunk.found, chunk.start)
+    return describe_hang(build, report, options, chunk.start)

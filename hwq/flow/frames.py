@@ -1,0 +1,116 @@
+"""What a simulation is fed: a data set, a file or random frames; and which classes come out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwq.data import Encoding
+from hwq.data import load as load_data
+from hwq.dtype import IntArray
+from hwq.errors import ConfigError, DataError
+from hwq.flow import expect
+from hwq.flow.builddir import Build
+from hwq.golden import host_quantize
+from hwq.ir.graph import Graph
+from hwq.ir.ops import ArgMax
+
+RANDOM_FRAMES = 256  # how many random frames "all" means without a data set
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Integer inputs (one array per graph input), labels if known, and where they came from."""
+
+    inputs: tuple[IntArray, ...]
+    labels: NDArray[np.int64] | None
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.inputs[0])
+
+
+def host_frames(build: Build, x: NDArray[Any]) -> tuple[IntArray, ...]:
+    """Frames of the one graph input: floats (encoded) are quantized as the host does, integers kept."""
+    g = build.graph
+    shape = tuple(g.tensor(g.inputs[0]).shape)
+    if x.ndim < 1 or x.size == 0 or x[0].size != int(np.prod(shape)):
+        raise DataError(f"frames of shape {x.shape[1:]}, the design takes {shape} a frame")
+    x = x.reshape(len(x), *shape)
+    ints = host_quantize(g, [x.astype(np.float32)])[0] if x.dtype.kind == "f" else x
+    return (np.asarray(ints, dtype=np.int64).reshape(len(x), *shape),)
+
+
+def choose_frames(
+    build: Build, frames: int | str, data_dir: Path | None, input_file: Path | None, seed: int
+) -> Frames:
+    """From a file, from the test split of the model's data set, or random over the input's whole range.
+
+    A data set that is not there is an error only if `data_dir` was given. Raises DataError, ConfigError.
+    """
+    count = None if frames == "all" else int(frames)
+    if count is not None and count < 1:
+        raise ConfigError(f"--frames {frames}: at least 1, or 'all'")
+    if input_file is not None:
+        return _limit(_file_frames(build, input_file), count)
+    name = build.manifest.get("data", {}).get("name")
+    if name:
+        try:
+            return _limit(_data_frames(build, name, data_dir), count)
+        except DataError:
+            if data_dir is not None:
+                raise
+    return Frames(
+        expect.random_inputs(build.graph, count or RANDOM_FRAMES, seed),
+        None,
+        f"random frames over the input's whole range, seed {seed}",
+    )
+
+
+def _limit(f: Frames, count: int | None) -> Frames:
+    if count is None or count >= len(f):
+        return f
+    return Frames(
+        tuple(x[:count] for x in f.inputs), None if f.labels is None else f.labels[:count], f.source
+    )
+
+
+def _file_frames(build: Build, path: Path) -> Frames:
+    try:
+        x = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as e:
+        raise DataError(f"--input {path}: not a .npy file ({e})") from None
+    if not isinstance(x, np.ndarray) or x.dtype.kind not in "iufb":
+        raise DataError(f"--input {path}: expected one array of numbers")
+    return Frames(host_frames(build, x), None, path.name)
+
+
+def _data_frames(build: Build, name: str, data_dir: Path | None) -> Frames:
+    data = load_data(name, data_dir)
+    x: NDArray[Any] = data.x_test
+    encoding = build.path / "encoding.json"
+    if encoding.is_file():
+        x = Encoding.from_json(encoding.read_text()).apply(x)
+    return Frames(host_frames(build, np.asarray(x, dtype=np.float32)), data.y_test, f"{data.name} test split")
+
+
+def predictions(graph: Graph, outputs: IntArray) -> NDArray[np.int64] | None:
+    """Class of each frame from the first output [frames, *shape]; None if the output is not a class.
+
+    An ArgMax output is the class, a single 0/1 value too; else the largest real value, lowest index on ties.
+    """
+    t = graph.tensor(graph.outputs[0])
+    node = graph.producer(t.name)
+    flat = outputs.reshape(len(outputs), -1)
+    if node is not None and isinstance(node.op, ArgMax):
+        return flat[:, 0]
+    if t.size == 1:
+        return flat[:, 0] if (min(t.lo), max(t.hi)) == (0, 1) else None
+    if t.real is None:
+        return np.argmax(flat, axis=1)
+    scale, offset = (np.array([float(v) for v in p]) for p in (t.real.scale, t.real.offset))
+    return np.argmax(flat * scale + offset, axis=1)
