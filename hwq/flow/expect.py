@@ -49,7 +49,7 @@ def random_inputs(graph: Graph, frames: int, seed: int) -> tuple[IntArray, ...]:
 def tensors(
     graph: Graph, streams: Sequence[Stream], inputs: Sequence[IntArray]
 ) -> Mapping[str, IntArray]:
-    """The tensors that streams carry, int64 [frames, *shape], by the golden executor (which checks the inputs)."""
+    """The tensors that streams carry, int64 [frames, *shape], by the golden executor, which checks inputs."""
     return execute(graph, tuple(inputs), keep={s.tensor for s in streams} | set(graph.outputs))
 
 

@@ -1,7 +1,7 @@
 """The C++ harness of a build: compile it (cached by content), run it on a range of frames, read its report.
 
-The cache key covers RTL, tap, stream table, harness sources, tool version and flags, but no memory files: weights are
-read at run time through `$readmemh`, so new weights of the same shape need no new compilation.
+The cache key covers RTL, tap, stream table, harness sources, tool version and flags, but no memory files: weights
+are read at run time through `$readmemh`, so new weights of the same shape need no new compilation.
 """
 
 from __future__ import annotations

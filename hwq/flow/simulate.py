@@ -200,9 +200,9 @@ def simulate(
 ) -> SimResult:
     """Simulate a build directory and compare every beat of every stream with the golden model.
 
-    frames: how many, or "all" of the data set. input: .npy of encoded float or of integer frames. stall: none |
-    source | sink | random. trace: waves into a .fst or .vcd file (one process). replay: a saved reproducer. cocotb:
-    run the build's own bench too. Writes records into the build's record.json. Raises MismatchError on
+    frames: how many, or "all" of the data set. input: .npy of encoded float or of integer frames. stall: none,
+    source, sink or random. trace: waves into a .fst or .vcd file (one process). replay: a saved reproducer.
+    cocotb: run the build's own bench too. Writes records into the build's record.json. Raises MismatchError on
     any difference (with a reproducer saved), CheckFailed if latency or II differ from the token model,
     DataError, ConfigError, ModelError, ToolError.
     """
