@@ -11,10 +11,10 @@
 `else
 `define HWQ_ASSERT(name, expr) \
   name: assert property (@(posedge clk) disable iff (!rst_n) (expr)) \
-    else $error("%m: broken");
+    else $error("broken");
 `define HWQ_HOLDS(name, cond, value) \
   name: assert property (@(posedge clk) disable iff (!rst_n) (cond) |=> $stable(value)) \
-    else $error("%m: broken");
+    else $error("broken");
 `endif
 
 `endif

@@ -1,7 +1,7 @@
 // hwq_dwc: width converter; one of IN_LANES and OUT_LANES divides the other.
 //   Function    the lane sequence (lane 0 first) of m_axis equals that of s_axis.
-//   Latency     up: the word is visible the cycle after its last piece came in; down: the first piece
-//               is visible the cycle after its word came in.
+//   Latency     up: the word is visible the cycle after its last piece came in; down: the first
+//               piece is visible the cycle after its word came in.
 //   Throughput  1 beat/cycle on the narrow side.
 //   Handshake   m_axis_tvalid early; s_axis_tready combinational from m_axis_tready.
 //               Class up(OUT_LANES / IN_LANES) or down(IN_LANES / OUT_LANES).

@@ -2,7 +2,7 @@
 //   Function    m_axis_tdata = the DATA_W low bits of s_axis_tdata, in the same cycle.
 //   Latency     0 cycles.   Throughput  1 beat/cycle.
 //   Handshake   wires: s_axis_tready combinational from m_axis_tready.
-//   Errors      tlast_error rises after a beat whose TLAST is not (beat number % BEATS == BEATS - 1),
+//   Errors      tlast_error rises after a beat whose TLAST is not (its number % BEATS == BEATS - 1)
 //               and stays until reset.
 //   Reset       clears the beat counter and tlast_error.
 module hwq_edge_in #(

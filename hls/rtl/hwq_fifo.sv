@@ -27,6 +27,11 @@ module hwq_fifo #(
     $error("hwq_fifo: DEPTH=%0d, must be at least 2", DEPTH);
   end
 
+  // A ring of 2**ADDR_W slots wraps by itself.
+  function automatic logic [ADDR_W-1:0] next(input logic [ADDR_W-1:0] addr);
+    return (DEPTH != 2 ** ADDR_W && addr == ADDR_W'(DEPTH - 1)) ? '0 : addr + 1'b1;
+  endfunction
+
   logic [ADDR_W-1:0] waddr_q, raddr_q, raddr_d;
   logic [COUNT_W-1:0] count_q;  // occupancy in beats
   logic push, pop;
@@ -36,10 +41,7 @@ module hwq_fifo #(
   assign push = s_axis_tvalid && s_axis_tready;
   assign pop  = m_axis_tvalid && m_axis_tready;
 
-  always_comb begin
-    raddr_d = raddr_q;
-    if (pop) raddr_d = (raddr_q == ADDR_W'(DEPTH - 1)) ? '0 : raddr_q + 1'b1;
-  end
+  assign raddr_d = pop ? next(raddr_q) : raddr_q;
 
   always_ff @(posedge clk) begin
     if (!rst_n) begin
@@ -47,7 +49,7 @@ module hwq_fifo #(
       raddr_q <= '0;
       count_q <= '0;
     end else begin
-      if (push) waddr_q <= (waddr_q == ADDR_W'(DEPTH - 1)) ? '0 : waddr_q + 1'b1;
+      if (push) waddr_q <= next(waddr_q);
       raddr_q <= raddr_d;
       // One adder serves both directions: +1 or all ones (-1).
       if (push != pop) count_q <= count_q + COUNT_W'($signed({pop, 1'b1}));

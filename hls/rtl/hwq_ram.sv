@@ -1,6 +1,6 @@
 // hwq_ram: the memory of buffers, one write and one read port. Every RAM style attribute is here.
 //   Function    rdata = mem[raddr_q], where a write of the previous cycle is already visible.
-//   Contract    raddr_q is a register loaded with raddr_d in every cycle; the caller keeps it, because
+//   Contract    raddr_q is a register loaded with raddr_d in every cycle; the caller keeps it, for
 //               a LUT memory reads by the registered address and a block memory by the coming one.
 //   Latency     data written in cycle c can be read in cycle c + 1, in every style.
 //   Handshake   none.

@@ -1,11 +1,11 @@
 // hwq_replay: sends every sequence of BEATS beats PASSES times.
 //   Function    m_axis = for each frame: PASSES times its BEATS beats in order.
-//   Latency     1 cycle.   Throughput  1 beat/cycle out, from frame to frame too if the input keeps up.
+//   Latency     1 cycle.   Throughput  1 beat/cycle out, across frames too if the input keeps up.
 //   Handshake   s_axis_tready and m_axis_tvalid come from registers (early).
 //               Class replay(BEATS, PASSES, DEPTH).
 //   Reset       clears counters and pointers; payload is never reset.
-//   Memory      ring of DEPTH >= BEATS beats. A slot is free again after its beat went out in the last
-//               pass, so the next frame streams in behind it. STYLE as hwq_ram.
+//   Memory      ring of DEPTH >= BEATS beats. A slot is free again after its beat went out in the
+//               last pass, so the next frame streams in behind it. STYLE as hwq_ram.
 module hwq_replay #(
   parameter int unsigned DATA_W = 8,
   parameter int unsigned BEATS  = 4,
@@ -34,8 +34,9 @@ module hwq_replay #(
     $error("hwq_replay: DEPTH=%0d does not hold BEATS=%0d", DEPTH, BEATS);
   end
 
+  // A ring of 2**ADDR_W slots wraps by itself.
   function automatic logic [ADDR_W-1:0] next(input logic [ADDR_W-1:0] addr);
-    return (addr == ADDR_W'(DEPTH - 1)) ? '0 : addr + 1'b1;
+    return (DEPTH != 2 ** ADDR_W && addr == ADDR_W'(DEPTH - 1)) ? '0 : addr + 1'b1;
   endfunction
 
   logic [ADDR_W-1:0] waddr_q, raddr_q, raddr_d, base;

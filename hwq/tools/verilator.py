@@ -78,7 +78,7 @@ def param_flags(params: Mapping[str, Param]) -> list[str]:
 def lint(install: VerilatorInstall, files: Sequence[Path], top: str, cwd: Path,
          params: Mapping[str, Param] | None = None, includes: Sequence[Path] = ()) -> None:
     """`verilator --lint-only -Wall`, which must succeed in silence; raises ToolFailed with all it printed."""
-    argv: list[str | Path] = [install.exe, "--lint-only", "-Wall", "--top-module", top,
+    argv: list[str | Path] = [install.exe, "--lint-only", "-Wall", "--quiet", "--top-module", top,
                               *param_flags(params or {}), *(f"-I{i}" for i in includes), *files]
     done = run(argv, cwd, install.env, timeout_s=300)
     if done.stdout.strip():

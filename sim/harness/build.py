@@ -24,7 +24,7 @@ from hwq.tools.verilator import Param, VerilatorInstall
 TOP = "Vtop"
 EXE = "model"
 RUNTIME = ("verilated.o", "verilated_vpi.o", "verilated_threads.o")
-FLAGS = ("--cc", "--exe", "--vpi", "--public-depth", "1", "--assert", "-Wno-fatal",
+FLAGS = ("--cc", "--exe", "--vpi", "--public-depth", "1", "--assert", "-Wno-lint",
          "--prefix", TOP, "-o", EXE)
 
 

@@ -12,13 +12,14 @@ from cocotb_tools.runner import get_runner
 from hwq_sim.harness.build import EXE
 
 LOG_LINES = 30
+ERROR_LIMIT = "+verilator+error+limit+50"  # a failed property is counted, and the run goes on to its values
 
 
 def run_cocotb(home: Path, toplevel: str, test_module: str, cwd: Path,
                plusargs: Sequence[str]) -> tuple[str, str]:
     """Run the tests of `test_module` on the model in `home`; memory files are read relative to `cwd`.
 
-    Returns ("", "") if all passed, else (what failed, end of the log).
+    Returns ("", "") if all passed, else (what failed, the errors in the log or its end).
     """
     link = home / toplevel  # cocotb names the executable after the top module
     if not link.exists():
@@ -30,10 +31,10 @@ def run_cocotb(home: Path, toplevel: str, test_module: str, cwd: Path,
     failure = ""
     try:
         runner.test(test_module=test_module, hdl_toplevel=toplevel, hdl_toplevel_lang="verilog",
-                    build_dir=home, test_dir=cwd, results_xml=str(results), plusargs=list(plusargs),
+                    build_dir=home, test_dir=cwd, results_xml=str(results), plusargs=[*plusargs, ERROR_LIMIT],
                     log_file=log)
-    except SystemExit as e:
-        failure = f"exit code {e.code}"
+    except (SystemExit, RuntimeError) as e:
+        failure = f"the simulator ended early ({e})"
     try:
         ran, failed = get_results(results)
     except RuntimeError:
@@ -46,4 +47,6 @@ def run_cocotb(home: Path, toplevel: str, test_module: str, cwd: Path,
 def _tail(log: Path) -> str:
     if not log.exists():
         return ""
-    return "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:])
+    lines = log.read_text(errors="replace").splitlines()
+    errors = [line for line in lines if "%Error" in line]
+    return "\n".join(errors[:LOG_LINES] or lines[-LOG_LINES:])

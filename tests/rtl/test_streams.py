@@ -49,14 +49,16 @@ def test_dwc_down_splits_lanes_in_order(lane_w, lanes_in, lanes_out):
     assert (report.latency_cycles, report.ii_cycles) == (3 * ratio, 3 * ratio)
 
 
-@pytest.mark.parametrize("width, depth, style", [(3, 2, 0), (8, 5, 1), (32, 32, 1), (5, 3, 3), (70, 6, 2), (4, 64, 2)])
+@pytest.mark.parametrize("width, depth, style", [
+    (3, 2, 0), (8, 5, 1), (32, 32, 1), (5, 3, 3), (70, 6, 2), (4, 64, 2)])
 def test_fifo_holds_exactly_depth_beats(width, depth, style):
     x = words(2 * depth + 3, width)
-    run_bench("hwq_fifo", {"DATA_W": width, "DEPTH": depth, "STYLE": style}, x, x, Timing("fifo", depth=depth))
+    params = {"DATA_W": width, "DEPTH": depth, "STYLE": style}
+    run_bench("hwq_fifo", params, x, x, Timing("fifo", depth=depth))
 
 
 @pytest.mark.parametrize("beats, passes, depth, style", [
-    (1, 2, 1, 0), (1, 5, 3, 1), (4, 3, 4, 1), (5, 2, 7, 3), (6, 4, 12, 2), (7, 3, 7, 2), (3, 2, 2 * 3 + 1, 1)])
+    (1, 2, 1, 0), (1, 5, 3, 1), (4, 3, 4, 1), (5, 2, 7, 3), (6, 4, 12, 2), (7, 3, 7, 2), (3, 2, 7, 1)])
 def test_replay_sends_every_sequence_passes_times(beats, passes, depth, style):
     x = words(beats, 11, frames=6)
     run_bench("hwq_replay", {"DATA_W": 11, "BEATS": beats, "PASSES": passes, "DEPTH": depth, "STYLE": style},
