@@ -12,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import hwq_hls
 from hwq import __version__, record
 from hwq.cost.estimate import estimate_design
 from hwq.emit import sv
@@ -47,10 +48,9 @@ def choose_folds(graph: Graph, target: Target, clock_mhz: float, fps: float | No
 
 
 def library_files(design: Design) -> dict[str, str]:
-    """The library sources a design needs: {rtl/<module>.sv: text}."""
-    import hwq_hls
-
-    return {f"rtl/{p.name}": p.read_text() for p in hwq_hls.sources({i.module for i in design.instances})}
+    """The library sources a design needs: {rtl/<module>.sv: text}, used ones first."""
+    modules = dict.fromkeys(i.module for i in design.instances)
+    return {f"rtl/{p.name}": p.read_text() for p in hwq_hls.rtl_files(*modules)}
 
 
 def port(graph: Graph, design: Design, stream: str, tensor: str) -> dict[str, Any]:
@@ -67,7 +67,8 @@ def port(graph: Graph, design: Design, stream: str, tensor: str) -> dict[str, An
 def manifest(graph: Graph, design: Design, model: Model, fig: Figures, estimate: Mapping[str, Any]) -> dict[str, Any]:
     """Everything a simulator, a synthesizer, a report or a host needs to know about a build."""
     layer_of = {i.name: i.layer for i in design.instances}
-    streams = [{**asdict(s), "src": list(s.src), "dst": list(s.dst), "layer": layer_of.get(s.src[0], "input")}
+    streams = [{**asdict(s), "src": list(s.src), "dst": list(s.dst), "layer": layer_of.get(s.src[0], "input"),
+                "first_cycle": fig.times[s.name][0], "last_cycle": fig.times[s.name][s.beats * s.repeat - 1]}
                for s in design.streams]
     recipe = model.recipe or {}
     return {
