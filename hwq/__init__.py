@@ -6,15 +6,7 @@ The public functions are imported when first used: `import hwq` is quick and nee
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from hwq.flow.export import export
-    from hwq.flow.infer import run
-    from hwq.flow.simulate import simulate
-    from hwq.flow.synth import synthesize
-    from hwq.nn.train import train
-    from hwq.report.compare import compare
+from typing import Any
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "compare", "export", "run", "simulate", "synthesize", "train"]

@@ -1,0 +1,264 @@
+"""A build as one self-contained HTML page: no script, no network, figures as inline SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from hwq.report import svg, tables
+from hwq.report.build import Build
+from hwq.report.tables import RESOURCES, Row, text
+
+
+def page(build: Build, capacity: Mapping[str, float]) -> str:
+    """The HTML text of the report of `build`; `capacity` is what the part offers of each resource."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    template = environment.from_string((resources.files(__package__) / "page.html.j2").read_text())
+    rows = tables.summary(build, capacity)
+    layers = tables.layer_rows(build)
+    return template.render(
+        name=build.name,
+        headline=headline(build, rows),
+        place=_place(build),
+        summary=[_summary_row(r) for r in rows],
+        mismatches=_mismatches(build),
+        dataflow=_dataflow(build),
+        layers=[_layer_row(r) for r in layers],
+        resources=_resources(build, layers),
+        resources_note=_resources_note(build),
+        latency=_latency(build),
+        streams=[_stream_row(s) for s in build.manifest["streams"]],
+        tools=_tools(build),
+        commands=commands(build),
+        notes=build.manifest.get("notes", []),
+    )
+
+
+def headline(build: Build, rows: Sequence[Row]) -> str:
+    """The answer in one sentence, built from what was measured; what was not is said as plainly."""
+    by = {r.metric: r for r in rows}
+    parts = []
+    if (m := by.get("mismatches")) is not None and m.measured is not None:
+        frames = by["frames"].measured
+        parts.append(f"{m.measured:.0f} mismatches in {text(frames)} frames of RTL simulation")
+    else:
+        parts.append("not simulated yet")
+    if (a := by.get("accuracy")) is not None:
+        parts.append(
+            f"accuracy {a.measured:.2f} % in RTL"
+            if a.measured is not None
+            else f"accuracy {a.expected:.2f} % in training"
+        )
+    if (ii := by.get("ii_cycles")) is not None:
+        cycles = ii.measured if ii.measured is not None else ii.expected
+        assert cycles is not None
+        parts.append(f"a frame every {text(cycles)} cycles")
+    if (lut := by.get("lut")) is not None:
+        parts.append(
+            f"{text(lut.measured)} LUT synthesized"
+            if lut.measured is not None
+            else f"{text(lut.expected)} LUT estimated, not synthesized yet"
+        )
+    sentence = "; ".join(parts)
+    return sentence[0].upper() + sentence[1:] + "."
+
+
+def commands(build: Build) -> str:
+    """The commands that make this build again, with the very same folding."""
+    m, path = build.manifest, build.path
+    return "\n".join(
+        [
+            f"hwq export {m.get('model', 'MODEL')} --target {m['target']} --folding {path}/folding.toml "
+            f"--clock {m['clock_mhz']:g} -o {path}",
+            f"hwq sim {path}",
+            f"hwq synth {path}",
+            f"hwq report {path} --html report.html",
+        ]
+    )
+
+
+# ---- parts -------------------------------------------------------------------------------------------------
+
+
+def _figure(title: str, drawing: str) -> dict[str, object]:
+    return {"title": title, "svg": Markup(drawing)}
+
+
+def _place(build: Build) -> str:
+    m = build.manifest
+    data = (m.get("data") or {}).get("name")
+    return (
+        f"Target {m['target']} at {m['clock_mhz']:g} MHz, made by hwq {m.get('hwq', '')}"
+        f"{', data ' + data if data else ''}, configuration {m.get('config_hash', '')}."
+    )
+
+
+def _summary_row(r: Row) -> dict[str, str]:
+    part = r.measured if r.measured is not None else r.expected
+    error = r.error_percent if r.metric in RESOURCES else None
+    return {
+        "label": tables.LABELS[r.metric],
+        "expected": text(r.expected),
+        "measured": text(r.measured),
+        "unit": r.unit,
+        "source": r.source,
+        "error": f"{error:+.1f} %" if error is not None else "",
+        "share": f"{100 * part / r.available:.1f} %" if r.available and part is not None else "",
+    }
+
+
+def _mismatches(build: Build) -> dict[str, str]:
+    frames = build.value("frames", sources=("verilator",))
+    count = build.value("mismatches", sources=("verilator",))
+    if frames is None or count is None:
+        return {"title": "Mismatches: not simulated yet", "text": f"Run: hwq sim {build.path}"}
+    streams = len(build.manifest["streams"])
+    if count:
+        return {
+            "title": f"Mismatches: {text(count)}",
+            "text": f"The simulation stopped after {text(frames)} frames: hardware and network differ. "
+            f"Run hwq sim {build.path} to see the first difference.",
+        }
+    return {
+        "title": "No mismatch",
+        "text": f"Every beat of all {streams} streams equals the integer network in {text(frames)} frames.",
+    }
+
+
+def _dataflow(build: Build) -> dict[str, object]:
+    marks = {r.scope: r.value for r in build.records if r.metric == "fifo_beats"}
+    boxes = [svg.Box(i["name"], _box_lines(i, marks), i["layer"]) for i in build.manifest["instances"]]
+    arrows = [
+        svg.Arrow(s["src"][0], s["dst"][0], (f"{s['lanes']} x {s['bits']} b", _beats(s)))
+        for s in build.manifest["streams"]
+    ]
+    loads = {
+        i["name"]: i["params"]["NF"] * i["params"]["SF"]
+        for i in build.manifest["instances"]
+        if i["module"] == "hwq_mvu"
+    }
+    slowest = max(loads, key=lambda n: loads[n], default="")
+    title = (
+        f"{slowest} sets the pace with {text(loads[slowest])} cycles a frame"
+        if slowest
+        else "Modules and streams"
+    )
+    return _figure(title, svg.dataflow(title, boxes, arrows))
+
+
+def _box_lines(instance: Mapping[str, Any], marks: Mapping[str, float]) -> tuple[str, ...]:
+    p, kind = instance["params"], instance["module"].removeprefix("hwq_")
+    match kind:
+        case "mvu":
+            return (f"{kind}, {p['PE']} PE x {p['SIMD']} SIMD", f"II {p['NF'] * p['SF']} cycles")
+        case "fifo":
+            high = marks.get(instance["layer"])
+            return (
+                f"{kind}, depth {p['DEPTH']}",
+                f"high-water {high:.0f}" if high is not None else "not simulated",
+            )
+        case "replay":
+            return (kind, f"{p['BEATS']} beats x {p['PASSES']}")
+        case "threshold":
+            return (f"{kind}, {p['PE']} PE", f"{p['N']} thresholds")
+        case "dwc":
+            return (kind, f"{p['IN_LANES']} to {p['OUT_LANES']} lanes")
+    return (kind,)
+
+
+def _layer_row(r: Mapping[str, object]) -> dict[str, str]:
+    dense = "rows" in r
+    cells = {
+        k: text(r.get(k)) for k in ("weight_bits", "input_bits", "accumulator_bits", "output_bits", "step")
+    }
+    return {
+        "layer": str(r["layer"]),
+        "matrix": f"{r['rows']} x {r['cols']}" if dense else "-",
+        "fold": f"{r['pe']} x {r['simd']}" if dense else "-",
+        "ii": text(r.get("ii_cycles")),
+        **cells,
+    }
+
+
+def _resources(build: Build, layers: Sequence[Mapping[str, Any]]) -> list[dict[str, object]]:
+    found = []
+    for r in RESOURCES:
+        pairs = [
+            svg.Pair(
+                "whole design", build.value(r, sources=("analytic",)), build.value(r, sources=("yosys",))
+            )
+        ]
+        pairs += [svg.Pair(x["layer"], x[f"{r}_estimated"], x[f"{r}_synthesized"]) for x in layers]
+        pairs = [p for p in pairs if p.estimated is not None or p.synthesized is not None]
+        if any(p.estimated or p.synthesized for p in pairs):
+            title = resource_title(r, pairs[0])
+            found.append(_figure(title, svg.paired_bars(title, tables.LABELS[r], pairs)))
+    return found
+
+
+def resource_title(resource: str, whole: svg.Pair) -> str:
+    """The answer of a resource figure: how far the estimate of the whole is from synthesis."""
+    label = tables.LABELS[resource]
+    if whole.synthesized is None:
+        return f"{label}: about {text(whole.estimated)} estimated, not synthesized yet"
+    if whole.estimated is None or not whole.synthesized:
+        return f"{label}: {text(whole.synthesized)} synthesized"
+    error = 100 * (whole.estimated / whole.synthesized - 1)
+    return f"{label}: {text(whole.synthesized)} synthesized, the estimate is {error:+.1f} % off"
+
+
+def _resources_note(build: Build) -> str:
+    zero = [
+        tables.LABELS[r]
+        for r in RESOURCES
+        if build.value(r, sources=("yosys",)) == 0 and not build.value(r, sources=("analytic",))
+    ]
+    used = f"Estimated and synthesized as zero: {', '.join(zero)}. " if zero else ""
+    return used + (
+        "Layers are synthesized out of context and need not add up to the whole, "
+        "which is flattened and optimized across them."
+    )
+
+
+def _latency(build: Build) -> dict[str, object] | None:
+    streams = build.manifest["streams"]
+    if not all("first_cycle" in s for s in streams):
+        return None
+    start = min(s["first_cycle"] for s in streams)
+    spans = [
+        svg.Span(s["src"][0] or f"{s['name']} (input)", s["first_cycle"] - start, s["last_cycle"] - start)
+        for s in streams
+    ]
+    end = max(s.last for s in spans)
+    busiest = max(spans, key=lambda s: s.last - s.first)
+    title = (
+        f"The first frame leaves after {text(end)} cycles; "
+        f"{busiest.label} sends over the longest stretch, {text(busiest.last - busiest.first + 1)} cycles"
+    )
+    return _figure(title, svg.timeline(title, spans))
+
+
+def _stream_row(s: Mapping[str, Any]) -> dict[str, object]:
+    return {
+        "name": s["name"],
+        "src": s["src"][0] or "outside",
+        "dst": s["dst"][0] or "outside",
+        "lanes": s["lanes"],
+        "bits": s["bits"],
+        "beats": s["beats"],
+        "repeat": s["repeat"],
+    }
+
+
+def _tools(build: Build) -> list[dict[str, str]]:
+    used = dict.fromkeys((r.source, r.tool) for r in build.records if r.tool)
+    return [{"source": s, "tool": t} for s, t in used]
+
+
+def _beats(stream: Mapping[str, Any]) -> str:
+    count = stream["beats"] * stream["repeat"]
+    return f"{text(count)} beat{'s' if count != 1 else ''}"
