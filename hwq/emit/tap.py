@@ -4,7 +4,7 @@ Inner signals are read by hierarchical reference, so the design itself is compil
 
     the boundary of the top, under its own names
     tap_<stream>_tdata/_tvalid/_tready     every inner stream
-    lvl_<instance>                         occupancy of every hwq_fifo and hwq_replay
+    lvl_<instance>                         occupancy of every hwq_fifo
     flag_<instance>                        TLAST error of every hwq_edge_in
 """
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from hwq.emit.sv import padded
 from hwq.hw.design import Design, Stream
 
-LEVEL_MODULES = ("hwq_fifo", "hwq_replay")  # modules with an occupancy register count_q
+LEVEL_MODULES = ("hwq_fifo",)  # modules with an occupancy register count_q
 LEVEL_W = 32
 
 
