@@ -26,6 +26,7 @@ class Build:
     latency_cycles: int
     ii_cycles: int
     settled_after: int  # frames after which every gap equals ii_cycles
+    ends: Mapping[str, tuple[int, ...]]  # stream -> cycles of its last beat of frames 0, 1, ... (token model)
 
     def stream(self, name: str) -> Stream:
         return next(s for s in self.streams if s.name == name)
@@ -52,6 +53,7 @@ def load_build(path: Path) -> Build:
             expected["latency_cycles"],
             expected["ii_cycles"],
             table["settled_after"],
+            {s["name"]: tuple(s["ends"]) for s in table["streams"]},
         )
     except FileNotFoundError as e:
         raise ModelError(

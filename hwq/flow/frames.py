@@ -41,7 +41,10 @@ def host_frames(build: Build, x: NDArray[Any]) -> tuple[IntArray, ...]:
     if x.ndim < 1 or x.size == 0 or x[0].size != int(np.prod(shape)):
         raise DataError(f"frames of shape {x.shape[1:]}, the design takes {shape} a frame")
     x = x.reshape(len(x), *shape)
-    ints = host_quantize(g, [x.astype(np.float32)])[0] if x.dtype.kind == "f" else x
+    if g.host[0] is None and not np.array_equal(x, np.round(x)):
+        raise DataError(f"the design's input '{g.inputs[0]}' takes integers, the frames hold fractions")
+    quantize = x.dtype.kind == "f" and g.host[0] is not None
+    ints = host_quantize(g, [x.astype(np.float32)])[0] if quantize else x
     return (np.asarray(ints, dtype=np.int64).reshape(len(x), *shape),)
 
 

@@ -1,7 +1,7 @@
 """The C++ harness of a build: compile it (cached by content), run it on a range of frames, read its report.
 
-The cache key covers RTL, tap, stream table, harness sources, tool version and flags, but no memory files: weights
-are read at run time through `$readmemh`, so new weights of the same shape need no new compilation.
+The cache key covers RTL, tap, stream table, harness sources, tool version and flags, but no memory files:
+weights are read at run time through `$readmemh`, so new weights of the same shape need no new compilation.
 """
 
 from __future__ import annotations
@@ -59,7 +59,10 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class StreamState:
-    """What the monitor of one stream counted, and the handshake in the last cycle."""
+    """What the monitor of one stream counted, and the handshake in the last cycle.
+
+    ends: cycle of the last beat of each of the first frames.
+    """
 
     name: str
     moved: int
@@ -71,6 +74,7 @@ class StreamState:
     done: bool
     tvalid: bool
     tready: bool
+    ends: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -171,37 +175,34 @@ def compile_model(
         _check_fst(install)
     work = cache_dir / f".{exe.parent.name}.{os.getpid()}.tmp"
     shutil.rmtree(work, ignore_errors=True)
-    obj = work / "obj"
-    obj.mkdir(parents=True)
+    work.mkdir(parents=True)
+    log = cache_dir / f"{exe.parent.name}.log"  # stays behind when a tool fails
+    sources = [*(build / f for f in files), build / "sim" / main]
     try:
-        flags = f"{CXX_FLAGS} -I{build / 'sim'}"
-        argv: list[str | Path] = [
-            *VERILATE,
-            "--top-module",
-            top,
-            "--exe",
-            "-o",
-            "simulate",
-            "-CFLAGS",
-            flags,
-            *([f"--trace-{trace}"] if trace else []),
-            *(build / f for f in files),
-            build / "sim" / main,
-        ]
-        verilator.verilate(install, argv, obj, log=work / "verilate.log")
-        verilator.make(
-            install, obj, "Vhwq_model.mk", opt_fast=OPT_FAST, opt_slow="-O0", jobs=jobs, log=work / "make.log"
-        )
+        argv = [*VERILATE, "--top-module", top, *([f"--trace-{trace}"] if trace else [])]
+        argv += ["--exe", "-o", "simulate", "-CFLAGS", f"{CXX_FLAGS} -I{build / 'sim'}"]
+        verilator.verilate(install, [*argv, *sources], work, log=log)
+        runtime = cache_dir / f"runtime-{install.version}-{trace or 'plain'}"
+        _copy_objects(runtime, work)
+        verilator.make(install, work, "Vhwq_model.mk", opt_fast=OPT_FAST, opt_slow="-O0", jobs=jobs, log=log)
+        if not runtime.is_dir():
+            part = runtime.with_name(f".{runtime.name}.{os.getpid()}")
+            _copy_objects(work, part)
+            part.rename(runtime)
         exe.parent.mkdir(parents=True, exist_ok=True)
-        (obj / "simulate").replace(exe)
-    except ToolFailed:
-        failed = cache_dir / "failed"
-        shutil.rmtree(failed, ignore_errors=True)
-        shutil.copytree(work, failed, ignore=shutil.ignore_patterns("*.o", "*.gch", "*.a"))
-        raise
+        (work / "simulate").replace(exe)
+        log.unlink()
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return exe
+
+
+def _copy_objects(source: Path, target: Path) -> None:
+    """Verilator's own object files, equal for every model; newly dated, so make takes them as up to date."""
+    if source.is_dir():
+        target.mkdir(exist_ok=True)
+        for path in source.glob("verilated*.o"):
+            shutil.copy(path, target / path.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +282,7 @@ def read_report(path: Path) -> Report:
             bool(s["done"]),
             bool(s["tvalid"]),
             bool(s["tready"]),
+            tuple(s["ends"]),
         )
         for s in b["streams"]
     )

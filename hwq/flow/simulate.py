@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -24,6 +23,7 @@ from hwq.flow.faults import describe, first_failure
 from hwq.flow.frames import Frames, choose_frames, predictions
 from hwq.flow.harness import Report, RunOptions, Shard
 from hwq.flow.repro import load_reproducer, save_reproducer
+from hwq.flow.timing import Timing, measure
 from hwq.record import Record
 from hwq.tools import verilator
 
@@ -84,6 +84,34 @@ class SimResult:
         )
 
 
+@dataclass(frozen=True)
+class _Job:
+    """One call of `simulate`, all questions answered. `save`: keep a reproducer of a failure."""
+
+    build: Build
+    exe: Path
+    frames: Frames
+    stall: str
+    seed: int
+    jobs: int
+    work: Path
+    trace: Path | None
+    save: bool
+    tool: str
+    compile_seconds: float
+
+
+@dataclass(frozen=True)
+class _Done:
+    """One chunk that passed; outputs, golden: the first output of RTL and model, int64 [frames, size]."""
+
+    shards: tuple[Shard, ...]
+    reports: tuple[Report, ...]
+    start: int
+    outputs: IntArray
+    golden: IntArray
+
+
 def default_cache_dir() -> Path:
     """Where compiled models are kept unless a folder is given."""
     return Path.home() / ".cache" / "hwq" / "sim"
@@ -123,24 +151,6 @@ def _prepare(build: Build, frames: Frames, start: int, size: int, folder: Path) 
     return Chunk(start, size, found, expect.write_plan(folder, build.streams, found))
 
 
-def measured_timing(build: Build, reports: Sequence[Report]) -> tuple[int, int | None, list[str]]:
-    """(latency of frame 0, II once settled, complaints) of unstalled runs."""
-    latencies = [r.last_out[0] - r.first_in[0] for r in reports]
-    gaps = Counter(
-        b - a
-        for r in reports
-        for a, b in pairwise(r.last_out[build.settled_after - 1 :])
-    )
-    wrong = sorted({v for v in latencies if v != build.latency_cycles})
-    complaints = [f"latency {v} cycles, the token model says {build.latency_cycles}" for v in wrong]
-    complaints += [
-        f"{n} intervals of {g} cycles, the token model says {build.ii_cycles}"
-        for g, n in sorted(gaps.items())
-        if g != build.ii_cycles
-    ]
-    return (wrong or latencies)[0], gaps.most_common(1)[0][0] if gaps else None, complaints
-
-
 def fifo_layers(build: Build, marks: Mapping[str, int]) -> dict[str, int]:
     """Largest high-water mark of each layer's FIFOs."""
     found: dict[str, int] = {}
@@ -150,19 +160,12 @@ def fifo_layers(build: Build, marks: Mapping[str, int]) -> dict[str, int]:
     return found
 
 
-def _records(
-    build: Build, tool: str, seed: int, values: Mapping[str, float | None], marks: Mapping[str, int]
-) -> tuple[Record, ...]:
-    h = build.manifest.get("config_hash", "")
-    top = [
-        record.make(k, v, "verilator", tool=tool, config_hash=h, seed=seed)
-        for k, v in values.items()
-        if v is not None
-    ]
-    fifos = [
-        record.make("fifo_beats", v, "verilator", layer, tool, h, seed)
-        for layer, v in fifo_layers(build, marks).items()
-    ]
+def _records(job: _Job, values: Mapping[str, float | None], marks: Mapping[str, int]) -> tuple[Record, ...]:
+    h = job.build.manifest.get("config_hash", "")
+    top = [record.make(k, v, "verilator", tool=job.tool, config_hash=h, seed=job.seed)
+           for k, v in values.items() if v is not None]
+    fifos = [record.make("fifo_beats", v, "verilator", layer, job.tool, h, job.seed)
+             for layer, v in fifo_layers(job.build, marks).items()]
     return (*top, *fifos)
 
 
@@ -200,9 +203,9 @@ def simulate(
 ) -> SimResult:
     """Simulate a build directory and compare every beat of every stream with the golden model.
 
-    frames: how many, or "all" of the data set. input: .npy of encoded float or of integer frames. stall: none,
+    frames: how many, or "all" of the data. input: .npy of encoded float or of integer frames. stall: none,
     source, sink or random. trace: waves into a .fst or .vcd file (one process). replay: a saved reproducer.
-    cocotb: run the build's own bench too. Writes records into the build's record.json. Raises MismatchError on
+    cocotb: run the build's own bench too. Writes records to the build's record.json. Raises MismatchError on
     any difference (with a reproducer saved), CheckFailed if latency or II differ from the token model,
     DataError, ConfigError, ModelError, ToolError.
     """
@@ -214,6 +217,7 @@ def simulate(
     kind = harness.trace_kind(trace)
     if replay is not None:
         chosen, stall, seed = load_reproducer(b, Path(replay))
+        jobs = 1
     else:
         chosen = choose_frames(b, frames, data_dir, input, seed)
     cache = Path(cache_dir) if cache_dir is not None else default_cache_dir()
@@ -223,163 +227,85 @@ def simulate(
     compiled = time.monotonic() - begin
     work = cache / f".run.{os.getpid()}.{time.monotonic_ns()}"
     work.mkdir(parents=True)
+    job = _Job(b, exe, chosen, stall, seed, jobs, work, None if trace is None else Path(trace).resolve(),
+               replay is None, f"verilator {install.version}", compiled)
     try:
-        result = _run(
-            b,
-            exe,
-            chosen,
-            stall,
-            seed,
-            1 if replay is not None else jobs,
-            work,
-            None if trace is None else Path(trace).resolve(),
-            f"verilator {install.version}",
-            progress,
-        )
+        result = _run(job, progress)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    result = replace(result, compile_seconds=compiled)
-    if cocotb:
-        result = replace(result, bench=run_bench(b.path))
-    return result
+    return replace(result, bench=run_bench(b.path)) if cocotb else result
 
 
-def _run(
-    b: Build,
-    exe: Path,
-    chosen: Frames,
-    stall: str,
-    seed: int,
-    jobs: int,
-    work: Path,
-    trace: Path | None,
-    tool: str,
-    progress: Progress | None,
-) -> SimResult:
-    """All chunks, then the totals, the timing check and the records."""
-    total, step = len(chosen), _chunk_frames(b)
-    reports: list[Report] = []
-    outputs: list[IntArray] = []
-    golden: list[IntArray] = []
+def _run(job: _Job, progress: Progress | None) -> SimResult:
+    """All chunks of frames, one after the other, each on all processes; stops at the first that fails."""
+    b, total, step = job.build, len(job.frames), _chunk_frames(job.build)
+    done: list[_Done] = []
     begin = time.monotonic()
     if progress is not None:
         progress(0, total)
     for start in range(0, total, step):
-        chunk = _prepare(b, chosen, start, min(step, total - start), work)
-        part = trace if total <= step or trace is None else trace.with_stem(f"{trace.stem}-{start}")
-        shards = _shards(chunk.size, jobs, work, part)
-        options = _options(b, stall, seed, chunk.size)
-        done = harness.run_model(exe, b.path, chunk.plan, shards, options)
-        failed = first_failure(done)
+        chunk = _prepare(b, job.frames, start, min(step, total - start), job.work)
+        trace = job.trace
+        if trace is not None and total > step:
+            trace = trace.with_stem(f"{trace.stem}-{start}")
+        shards = _shards(chunk.size, job.jobs, job.work, trace)
+        options = _options(b, job.stall, job.seed, chunk.size)
+        reports = harness.run_model(job.exe, b.path, chunk.plan, shards, options)
+        failed = first_failure(reports)
         if failed is not None:
-            _fail(b, exe, chunk, shards[failed], done[failed], options, chosen, tool, trace)
-        reports += done
-        outputs.append(_rtl_outputs(b, shards))
-        golden.append(chunk.found[b.graph.outputs[0]].reshape(chunk.size, -1))
+            raise _mismatch(job, chunk, shards[failed], reports[failed], options)
+        golden = chunk.found[b.graph.outputs[0]].reshape(chunk.size, -1)
+        done.append(_Done(tuple(shards), tuple(reports), chunk.start, _rtl_outputs(b, shards), golden))
         if progress is not None:
             progress(start + chunk.size, total)
-    seconds = time.monotonic() - begin
-    return _result(
-        b, chosen, stall, seed, reports, np.concatenate(outputs), np.concatenate(golden), seconds, tool
-    )
+    return _result(job, done, time.monotonic() - begin)
 
 
-def _fail(
-    b: Build,
-    exe: Path,
-    chunk: Chunk,
-    shard: Shard,
-    report: Report,
-    options: RunOptions,
-    chosen: Frames,
-    tool: str,
-    trace: Path | None,
-) -> None:
+def _mismatch(job: _Job, chunk: Chunk, shard: Shard, report: Report, options: RunOptions) -> MismatchError:
+    """Save a reproducer and the record of the failure; the error to raise."""
+    b = job.build
     message = describe(b, report, options, chunk)
-    folder, count = save_reproducer(b, exe, chunk, shard, report, options, chosen, message)
-    record.update(
-        b.path / "record.json",
-        _records(
-            b,
-            tool,
-            options.seed,
-            {"frames": chunk.start + shard.last, "mismatches": max(report.fault_values, 1)},
-            {},
-        ),
-    )
-    waves = f"; waves {trace}" if trace is not None else ""
-    raise MismatchError(
-        f"{message}; stall {options.stall}, seed {options.seed}{waves}\n"
-        f"{count} frame{'s' if count > 1 else ''} that reproduce it: hwq sim {b.path} --replay {folder}"
-    )
+    values = {"frames": chunk.start + shard.last, "mismatches": max(report.fault_values, 1)}
+    record.update(b.path / "record.json", _records(job, values, {}))
+    message += f"; stall {job.stall}, seed {job.seed}" + ("" if job.trace is None else f"; waves {job.trace}")
+    if job.save:
+        folder, count = save_reproducer(b, job.exe, chunk, shard, report, options, job.frames, message)
+        message += (f"\n{count} frame{'s' if count > 1 else ''} that reproduce it: "
+                    f"hwq sim {b.path} --replay {folder}")
+    return MismatchError(message)
 
 
-def _result(
-    b: Build,
-    chosen: Frames,
-    stall: str,
-    seed: int,
-    reports: Sequence[Report],
-    outputs: IntArray,
-    golden: IntArray,
-    seconds: float,
-    tool: str,
-) -> SimResult:
-    rtl, model = predictions(b.graph, outputs), predictions(b.graph, golden)
-    labels = chosen.labels
-    accuracy = accuracy_model = None
-    if labels is not None and rtl is not None and model is not None:
-        accuracy, accuracy_model = (100.0 * float(np.mean(p == labels)) for p in (rtl, model))
-    latency = ii = None
-    complaints: list[str] = []
-    if stall == "none":
-        latency, ii, complaints = measured_timing(b, reports)
-    marks: dict[str, int] = {}
-    for r in reports:
-        for name, level in r.levels.items():
-            marks[name] = max(marks.get(name, 0), level)
+def _result(job: _Job, done: Sequence[_Done], seconds: float) -> SimResult:
+    """Totals, records, and the check of latency and II."""
+    b = job.build
+    reports = [r for d in done for r in d.reports]
+    accuracy, accuracy_model = _accuracies(job, done)
+    timing = Timing(None, None, ())
+    if job.stall == "none":
+        runs = [(d.start + s.first, r) for d in done for s, r in zip(d.shards, d.reports, strict=True)]
+        timing = measure(b, runs)
+    marks = {name: max(r.levels[name] for r in reports) for name in reports[0].levels}
     cycles = sum(r.cycles for r in reports)
     speed = cycles / max(sum(r.seconds for r in reports), 1e-9)
-    fps = b.manifest["clock_mhz"] * 1e6 / (ii or b.ii_cycles)
-    records = _records(
-        b,
-        tool,
-        seed,
-        {
-            "frames": len(chosen),
-            "mismatches": 0,
-            "accuracy": accuracy,
-            "latency_cycles": latency,
-            "ii_cycles": ii,
-            "fps": None if ii is None else fps,
-            "sim_cycles_per_s": round(speed),
-        },
-        marks,
-    )
+    fps = b.manifest["clock_mhz"] * 1e6 / (timing.ii_cycles or b.ii_cycles)
+    records = _records(job, {
+        "frames": len(job.frames), "mismatches": 0, "accuracy": accuracy,
+        "latency_cycles": timing.latency_cycles, "ii_cycles": timing.ii_cycles,
+        "fps": fps if timing.ii_cycles else None, "sim_cycles_per_s": round(speed)}, marks)
     record.update(b.path / "record.json", records)
-    if complaints:
-        raise CheckFailed(
-            f"{b.path}: every value is right, but the timing is not the promised one: {'; '.join(complaints)}"
-        )
-    return SimResult(
-        b.path,
-        chosen.source,
-        stall,
-        seed,
-        len(chosen),
-        0,
-        accuracy,
-        accuracy_model,
-        latency,
-        ii,
-        b.latency_cycles,
-        b.ii_cycles,
-        fps,
-        cycles,
-        seconds,
-        0.0,
-        speed,
-        _rows(b, reports),
-        marks,
-        records,
-    )
+    if timing.complaints:
+        raise CheckFailed("every value is right, but the timing is not that of the token model: "
+                          + "; ".join(timing.complaints))
+    return SimResult(b.path, job.frames.source, job.stall, job.seed, len(job.frames), 0, accuracy,
+                     accuracy_model, timing.latency_cycles, timing.ii_cycles, b.latency_cycles, b.ii_cycles,
+                     fps, cycles, seconds, job.compile_seconds, speed, _rows(b, reports), marks, records)
+
+
+def _accuracies(job: _Job, done: Sequence[_Done]) -> tuple[float | None, float | None]:
+    """(of the RTL's own outputs, of the golden model) in %, None without labels."""
+    graph, labels = job.build.graph, job.frames.labels
+    rtl = predictions(graph, np.concatenate([d.outputs for d in done]))
+    model = predictions(graph, np.concatenate([d.golden for d in done]))
+    if labels is None or rtl is None or model is None:
+        return None, None
+    return 100.0 * float(np.mean(rtl == labels)), 100.0 * float(np.mean(model == labels))

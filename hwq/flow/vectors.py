@@ -13,11 +13,12 @@ from hwq.emit import streams_h, tap
 from hwq.emit.sv import padded
 from hwq.flow import harness
 from hwq.flow.expect import random_inputs, stream_words, tensors
-from hwq.hw.design import Design
+from hwq.hw.design import Design, Stream
 from hwq.hw.library import Figures, figures
 from hwq.ir.graph import Graph
 
 SCHEMA_VERSION = 1
+TIMED_FRAMES = 4  # as kTimedFrames in monitor.h
 
 
 def stream_table(design: Design, fig: Figures) -> dict[str, Any]:
@@ -31,6 +32,7 @@ def stream_table(design: Design, fig: Figures) -> dict[str, Any]:
             "beats": t.stream.beats,
             "repeat": t.stream.repeat,
             "tdata_bits": padded(t.stream.width),
+            "ends": frame_ends(design, fig, t.stream),
         }
         for t in tap.taps(design)
     ]
@@ -45,6 +47,13 @@ def stream_table(design: Design, fig: Figures) -> dict[str, Any]:
         "settled_after": settled_after(design, fig),
         "streams": streams,
     }
+
+
+def frame_ends(design: Design, fig: Figures, stream: Stream) -> list[int]:
+    """Cycles of the stream's last beat of frames 0, 1, ... after the first beat in (token model)."""
+    start = min(fig.times[s][0] for s in design.inputs)
+    per = stream.beats * stream.repeat
+    return [t - start for t in fig.times[stream.name][per - 1 :: per][:TIMED_FRAMES]]
 
 
 def settled_after(design: Design, fig: Figures) -> int:

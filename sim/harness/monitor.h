@@ -18,6 +18,8 @@ struct StreamRow {
   unsigned words, lanes, bits, beats, repeat;
 };
 
+inline constexpr std::size_t kTimedFrames = 4;
+
 /// Something that must not happen. kind: value | dropped | unstable | extra | tlast | edge.
 struct Fault {
   const char* kind;
@@ -81,7 +83,7 @@ class Monitor {
     }
     bad_ = false;
     ++moved_;
-    if (expect_ != nullptr) advance(W);
+    if (expect_ != nullptr) advance(W, cycle);
     return true;
   }
 
@@ -92,12 +94,14 @@ class Monitor {
   unsigned pass() const { return pass_; }
   unsigned beat() const { return beat_; }
   bool last_beat() const { return beat_ + 1 == row_->beats && pass_ + 1 == row_->repeat; }
+  /// Cycle of the last beat of each of the first frames: compared with the token model by the caller.
+  const std::vector<std::uint64_t>& ends() const { return ends_; }
   std::uint64_t moved() const { return moved_; }
   std::uint64_t stalled() const { return stalled_; }
   std::uint64_t starved() const { return starved_; }
 
  private:
-  void advance(unsigned words) {
+  void advance(unsigned words, std::uint64_t cycle) {
     expect_ += words;
     if (++beat_ < row_->beats) return;
     beat_ = 0;
@@ -106,6 +110,7 @@ class Monitor {
       return;
     }
     pass_ = 0;
+    if (ends_.size() < kTimedFrames) ends_.push_back(cycle);
     if (++frame_ == last_) expect_ = nullptr;
   }
 
@@ -133,6 +138,7 @@ class Monitor {
   bool bad_ = false;              // the waiting beat was reported already
   unsigned beat_ = 0, pass_ = 0, frame_ = 0, last_ = 0;
   std::uint64_t moved_ = 0, stalled_ = 0, starved_ = 0;
+  std::vector<std::uint64_t> ends_;
   const StreamRow* row_ = nullptr;
   Faults* faults_ = nullptr;
   unsigned index_ = 0;

@@ -72,6 +72,7 @@ inline void write_report(const std::string& path, const Outcome& run, const std:
     json.number("pass", m.pass());
     json.number("beat", m.beat());
     json.number("done", m.done());
+    json.numbers("ends", m.ends());
     json.number("tvalid", run.valid[i]);
     json.number("tready", run.ready[i]);
     json.close('}');
