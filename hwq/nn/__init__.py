@@ -1,0 +1,1 @@
+"""Quantized training with Brevitas, and export of what was trained to QONNX. torch is imported here alone."""

@@ -109,12 +109,14 @@ def _append_head(model: ModelWrapper, head: str) -> None:
     if head == "logits":
         return
     if head == "argmax":
-        node = helper.make_node("ArgMax", [logits.name], ["class"], axis=1, keepdims=1, select_last_index=0)
+        node = helper.make_node(
+            "ArgMax", [logits.name], ["class"], "head", axis=1, keepdims=1, select_last_index=0
+        )
         kind = TensorProto.INT64
     else:
         graph.initializer.append(numpy_helper.from_array(np.float32(1.0), "class_scale"))
         node = helper.make_node(
-            "BipolarQuant", [logits.name, "class_scale"], ["class"], domain="qonnx.custom_op.general"
+            "BipolarQuant", [logits.name, "class_scale"], ["class"], "head", domain="qonnx.custom_op.general"
         )
         kind = TensorProto.FLOAT
     graph.node.append(node)

@@ -8,50 +8,26 @@ result. The best epoch is chosen on the validation split; the test set is looked
 from __future__ import annotations
 
 import inspect
-import io
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from hwq import record
-from hwq.data import Dataset, Encoding
-from hwq.data import fit as fit_encoding
-from hwq.data import load as load_data
-from hwq.data.dataset import fixed_split
 from hwq.data.plugin import resolve
-from hwq.errors import ConfigError, DataError, ModelError
+from hwq.errors import ConfigError
+from hwq.nn.checkpoint import load_checkpoint, save_checkpoint, save_torch, snapshot
 from hwq.nn.evaluate import accuracy
 from hwq.nn.export import save_model
 from hwq.nn.hooks import Hooks, param_groups
 from hwq.nn.layers import NORMS
+from hwq.nn.prepare import Prepared, build, load_float, prepare
 from hwq.nn.quant import calibrate
 from hwq.nn.recipe import Recipe, Train, hash_of, load_recipe
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """Encoded tensors on the training device: x [N, features] float32, y [N] int64."""
-
-    x: Tensor
-    y: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """A recipe's data, ready to train on."""
-
-    encoding: Encoding
-    train: Split
-    validation: Split
-    test: Split
-    classes: int
 
 
 def train(
@@ -119,11 +95,13 @@ def fit(
     """Train `net` in place to its best epoch; returns that epoch's validation accuracy in per cent."""
     x, y = data.train.x, data.train.y
     steps = math.ceil(len(x) / t.batch)
-    optimizer = _optimizer(net, t)
-    loss_of, hooks = LOSSES[t.loss], Hooks(net)
-    start, best, best_state = 0, -1.0, _state(net)
     if checkpoint and resume and checkpoint.exists():
-        start, best, best_state = _load_checkpoint(checkpoint, config_hash, net, optimizer, x.device)
+        optimizer, start, best, best_state = load_checkpoint(
+            checkpoint, config_hash, net, lambda n: _optimizer(n, t), x.device
+        )
+    else:
+        optimizer, start, best, best_state = _optimizer(net, t), 0, -1.0, snapshot(net)
+    loss_of, hooks = LOSSES[t.loss], Hooks(net)
 
     with _bar(progress) as bar:
         task = bar.add_task(label, total=t.epochs * steps, completed=start * steps, note="")
@@ -148,9 +126,9 @@ def fit(
 
             validation = accuracy(net, data.validation.x, data.validation.y, head)
             if validation >= best:  # of equal epochs the later one: its learning rate is lower
-                best, best_state = validation, _state(net)
+                best, best_state = validation, snapshot(net)
             if checkpoint:
-                _save_checkpoint(
+                save_checkpoint(
                     checkpoint, config_hash, epoch + 1, net, optimizer, best, best_state, x.device
                 )
             bar.update(task, note=f"loss {loss.item():.4f}  validation {validation:.2f} %  best {best:.2f} %")
@@ -214,81 +192,6 @@ def reestimate_norms(net: nn.Module, x: Tensor, batch: int = 1000) -> None:
         m.eval()
 
 
-def prepare(r: Recipe, data_dir: str | Path | None, device: torch.device) -> Prepared:
-    """Load, split and encode a recipe's data. The encoding sees the training part alone."""
-    d = load_data(r.data, data_dir)
-    keep, held = fixed_split(d.y_train, r.train.validation, r.train.split_seed)
-    if not len(held) or not len(keep):
-        raise DataError(
-            f"data set '{d.name}': {len(d.y_train)} training frames leave no validation split of "
-            f"{r.train.validation:g}"
-        )
-    _check_outputs(r, d)
-    encoding = fit_encoding(r.encoding, d.x_train[keep], d.categorical)
-
-    def split(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> Split:
-        return Split(torch.from_numpy(encoding.apply(x)).to(device), torch.from_numpy(y).to(device))
-
-    return Prepared(
-        encoding,
-        split(d.x_train[keep], d.y_train[keep]),
-        split(d.x_train[held], d.y_train[held]),
-        split(d.x_test, d.y_test),
-        len(d.classes),
-    )
-
-
-def _check_outputs(r: Recipe, d: Dataset) -> None:
-    outputs = r.layers[-1].out if r.layers else None
-    need = 1 if r.head == "threshold" else len(d.classes)
-    if outputs is not None and outputs != need:
-        raise ConfigError(
-            f"recipe '{r.name}': the last layer has out = {outputs}; data set '{d.name}' has "
-            f"{len(d.classes)} classes, head '{r.head}' needs out = {need}"
-        )
-
-
-def build(r: Recipe, inputs: int, quantized: bool = True) -> nn.Module:
-    """The recipe's net: `Class.from_recipe(recipe, inputs, quantized)` if it has that, else
-    `Class(**net_args)`.
-    """
-    cls = resolve(r.net, "net")
-    if hasattr(cls, "from_recipe"):
-        return cls.from_recipe(r, inputs, quantized)
-    extra = {} if quantized else {"quantized": False}
-    try:
-        return cls(**r.net_args, **extra)
-    except TypeError as e:
-        raise ConfigError(f"net '{r.net}': {e}; give its arguments in [net_args]") from None
-
-
-def load_float(net: nn.Module, path: Path, device: torch.device) -> None:
-    """Start from a float checkpoint: a state dict (or our own checkpoint) whose names fit the net's;
-    scales stay free.
-    """
-    if not path.is_file():
-        raise ModelError(f"init = '{path}': no such file")
-    try:
-        body = torch.load(path, map_location=device, weights_only=True)
-    except Exception as e:  # torch raises many kinds for a damaged file
-        raise ModelError(f"init = '{path}': not a torch checkpoint ({type(e).__name__}: {e})") from None
-    state = body.get("best_state", body.get("state_dict", body))
-    own = net.state_dict()
-    wrong = [f"'{k}' is missing" for k in own if k not in state and not _is_quantizer(k)]
-    wrong += [
-        f"'{k}' has shape {tuple(v.shape)}, the net wants {tuple(own[k].shape)}"
-        for k, v in state.items()
-        if k in own and v.shape != own[k].shape
-    ]
-    if wrong:
-        raise ModelError(f"init = '{path}' does not fit the net: " + "; ".join(wrong))
-    net.load_state_dict({**own, **{k: v for k, v in state.items() if k in own}})
-
-
-def _is_quantizer(name: str) -> bool:
-    return "_quant." in name or name.endswith("num_batches_tracked")
-
-
 def _baseline(
     r: Recipe, data: Prepared, device: torch.device, cache_dir: Path, progress: bool
 ) -> float | None:
@@ -331,7 +234,7 @@ def _baseline(
             }
         )
         fit(net, data, t, r.head, None, progress=progress, label=f"{r.name} float")
-        _save(path, {"state_dict": net.state_dict()})
+        save_torch(path, {"state_dict": net.state_dict()})
     return accuracy(net, data.test.x, data.test.y, r.head)
 
 
@@ -362,67 +265,6 @@ def _optimizer(net: nn.Module, t: Train) -> torch.optim.Optimizer:
         return torch.optim.SGD(groups, lr=t.lr, momentum=t.momentum, weight_decay=t.weight_decay)
     kind = torch.optim.Adam if t.optimizer == "adam" else torch.optim.AdamW
     return kind(groups, lr=t.lr, weight_decay=t.weight_decay)
-
-
-def _state(net: nn.Module) -> dict[str, Tensor]:
-    return {k: v.detach().clone() for k, v in net.state_dict().items()}
-
-
-def _save(path: Path, body: dict[str, Any]) -> None:
-    buffer = io.BytesIO()
-    torch.save(body, buffer)
-    record.write_atomic(path, buffer.getvalue())
-
-
-def _save_checkpoint(
-    path: Path,
-    config_hash: str,
-    epoch: int,
-    net: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    best: float,
-    best_state: dict[str, Tensor],
-    device: torch.device,
-) -> None:
-    rng = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        rng["cuda"] = torch.cuda.get_rng_state(device)
-    _save(
-        path,
-        {
-            "schema_version": record.SCHEMA_VERSION,
-            "config_hash": config_hash,
-            "epoch": epoch,
-            "net": net.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "best": best,
-            "best_state": best_state,
-            "rng": rng,
-        },
-    )
-
-
-def _load_checkpoint(
-    path: Path, config_hash: str, net: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
-) -> tuple[int, float, dict[str, Tensor]]:
-    try:
-        body = torch.load(path, map_location="cpu", weights_only=True)
-        found = body["config_hash"]
-    except Exception as e:  # torch raises many kinds for a damaged file
-        raise ModelError(
-            f"{path}: damaged checkpoint ({type(e).__name__}); delete it to start over"
-        ) from None
-    if found != config_hash:
-        raise ConfigError(
-            f"{path} belongs to another recipe or seed; choose another output folder, or start over "
-            "without resuming"
-        )
-    net.load_state_dict(body["net"])
-    optimizer.load_state_dict(body["optimizer"])
-    torch.set_rng_state(body["rng"]["cpu"])
-    if device.type == "cuda" and "cuda" in body["rng"]:
-        torch.cuda.set_rng_state(body["rng"]["cuda"], device)
-    return body["epoch"], body["best"], {k: v.to(device) for k, v in body["best_state"].items()}
 
 
 def _device(name: str) -> torch.device:

@@ -36,7 +36,7 @@ class FC(nn.Module):
         spec = QuantSpec(input_.bits, input_.signed, input_.narrow, input_.scale, limit=input_.limit)
         exact_bias = layers[0].bias == "int"
         self.input = _act(spec, layers[0].method, exact_bias) if quantized else nn.Identity()
-        self.input_dropout = _dropout(layers[0].dropout, exact_bias and quantized)
+        self.input_dropout = _dropout(layers[0].dropout)
         self.layers = nn.ModuleDict()
         for i, layer in enumerate(layers):
             last = i == len(layers) - 1
@@ -95,7 +95,7 @@ def _block(inputs: int, layer: Layer, last: bool, exact: bool, quantized: bool) 
     relu = layer.act == "relu"
     act = QuantSpec(layer.act_bits, not relu, layer.act_narrow, layer.act_scale, limit=layer.act_limit)
     block.act = _act(act, layer.method, exact) if quantized else nn.ReLU() if relu else nn.Hardtanh()
-    block.dropout = _dropout(layer.dropout, exact)
+    block.dropout = _dropout(layer.dropout)
     return block
 
 
@@ -105,7 +105,5 @@ def _act(spec: QuantSpec, name: str | None, exact: bool) -> nn.Module:
     return act
 
 
-def _dropout(p: float | None, exact: bool) -> nn.Module:
-    if not p:
-        return nn.Identity()
-    return qnn.QuantDropout(p, return_quant_tensor=True) if exact else nn.Dropout(p)
+def _dropout(p: float | None) -> nn.Module:
+    return nn.Dropout(p) if p else nn.Identity()

@@ -1,0 +1,118 @@
+"""Recipes: every error at once, each with its place and the way out."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+
+from hwq.errors import ConfigError
+from hwq.nn.recipe import load_recipe, parse_recipe, shipped_recipes
+
+GOOD = {"name": "toy", "data": "digits", "layers": [{"out": 8}, {"out": 10}]}
+
+
+def test_every_mistake_is_reported_at_once_with_the_nearest_legal_key():
+    bad = {
+        "name": "toy",
+        "data": "digits",
+        "encodin": [],
+        "encoding": [{"kind": "thermometr"}],
+        "layers": [{"out": 8, "wieght_bits": 3}, {"out": 10, "weight_bits": 9, "act": "gelu"}],
+        "train": {"epocs": 3, "lr": -1.0, "schedule": "cosin"},
+    }
+    with pytest.raises(ConfigError) as e:
+        parse_recipe(bad, "toy.toml")
+    text = str(e.value)
+    for says in (
+        "toy.toml: 8 error(s)",
+        "encodin: unknown key 'encodin'; did you mean 'encoding'?",
+        "layers.0.wieght_bits: unknown key 'wieght_bits'; did you mean 'weight_bits'?",
+        "layers.1.weight_bits",
+        "less than or equal to 8",
+        "layers.1.act",
+        "'signed' or 'relu'",
+        "train.epocs: unknown key 'epocs'; did you mean 'epochs'?",
+        "train.lr",
+        "train.schedule",
+        "did you mean 'thermometer'?",
+    ):
+        assert says in text, says
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"layers": []}, "at least one"),
+        ({"head": "threshold"}, "needs one output, the last layer has out = 10"),
+        ({"layers": [{"out": 1}], "train": {"loss": "sqr_hinge"}}, 'use head = "threshold"'),
+        ({"layers": [{"out": 1}], "head": "threshold"}, "'cross_entropy' needs two outputs"),
+        ({"layers": [{"out": 3, "name": "a"}, {"out": 10, "name": "a"}]}, "'a' is used twice"),
+        ({"train": {"schedule": "step"}}, "needs train.milestones"),
+        ({"data": 3}, "data: Input should be a valid string, got 3"),
+    ],
+)
+def test_values_that_do_not_go_together_are_refused(change, says):
+    with pytest.raises(ConfigError) as e:
+        parse_recipe({**GOOD, **change})
+    assert says in str(e.value)
+
+
+def test_layers_inherit_the_defaults_they_do_not_set():
+    r = parse_recipe(
+        {
+            **GOOD,
+            "quant": {"weight_bits": 3, "dropout": 0.2},
+            "layers": [{"out": 8, "weight_bits": 2}, {"out": 10}],
+        }
+    )
+    first, second = r.named_layers()
+    assert (first.name, first.weight_bits, first.dropout) == ("fc1", 2, 0.2)
+    assert (second.name, second.weight_bits) == ("fc2", 3)
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_a_shipped_recipe_written_out_reads_back_as_the_same_recipe(name):
+    r = load_recipe(name)
+    assert r.name == name
+    again = parse_recipe(tomllib.loads(r.to_toml()))
+    assert again.named_layers() == r.named_layers()
+    assert again.model_copy(update={"layers": r.layers}) == r
+
+
+def test_overrides_reach_tables_and_layers_and_are_checked_like_the_file():
+    r = load_recipe(
+        "digits-mlp",
+        {
+            "train.epochs": "3",
+            "layers.1.weight_bits": 4,
+            "train.schedule": "cosine",
+            "train.bn_reestimate": "false",
+        },
+    )
+    assert (r.train.epochs, r.layers[1].weight_bits, r.train.schedule, r.train.bn_reestimate) == (
+        3,
+        4,
+        "cosine",
+        False,
+    )
+    with pytest.raises(ConfigError, match="did you mean 'epochs'"):
+        load_recipe("digits-mlp", {"train.epoch": 3})
+    with pytest.raises(ConfigError, match="'7' is not an index below 3"):
+        load_recipe("digits-mlp", {"layers.7.out": 3})
+
+
+def test_a_recipe_that_is_not_there_is_named_with_the_nearest_one(tmp_path):
+    with pytest.raises(ConfigError, match=r"did you mean 'digits-mlp'\?"):
+        load_recipe("digit-mlp")
+    with pytest.raises(ConfigError, match="does not exist"):
+        load_recipe(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("name = \n")
+    with pytest.raises(ConfigError, match=r"bad\.toml: not valid TOML"):
+        load_recipe(tmp_path / "bad.toml")
+
+
+def test_the_hash_of_a_recipe_follows_every_value():
+    r = load_recipe("digits-mlp")
+    assert r.config_hash() == load_recipe("digits-mlp").config_hash()
+    assert r.config_hash() != load_recipe("digits-mlp", {"train.seed": 2}).config_hash()
