@@ -23,16 +23,31 @@ module hwq_fifo #(
   localparam int unsigned ADDR_W  = (DEPTH > 1) ? $clog2(DEPTH) : 1;
   localparam int unsigned COUNT_W = $clog2(DEPTH + 1);
 
+  // Slots may be used in any order, as long as both pointers follow the same one. A de Bruijn
+  // sequence (shift register, maximal-length feedback with the all-zero word spliced in) walks all
+  // 2**ADDR_W addresses with one LUT instead of an incrementer, up to 6 address bits.
+  localparam bit SHIFTED = STYLE <= 1 && ADDR_W >= 2 && ADDR_W <= 6;
+  localparam int unsigned TAP = (ADDR_W <= 2) ? 0 : (ADDR_W == 3) ? 1 : (ADDR_W <= 5) ? 2 : 4;
+  localparam int unsigned SLOTS = SHIFTED ? 2 ** ADDR_W : DEPTH;
+
   if (DEPTH < 2) begin : gen_bad_depth
     $error("hwq_fifo: DEPTH=%0d, must be at least 2", DEPTH);
   end
 
-  // A ring of 2**ADDR_W slots wraps by itself.
-  function automatic logic [ADDR_W-1:0] next(input logic [ADDR_W-1:0] addr);
-    return (DEPTH != 2 ** ADDR_W && addr == ADDR_W'(DEPTH - 1)) ? '0 : addr + 1'b1;
+  function automatic logic [ADDR_W-1:0] next(input logic [ADDR_W-1:0] p);
+    logic feedback;
+    feedback = p[ADDR_W-1] ^ p[TAP] ^ ((p << 1) == '0);
+    if (SHIFTED) return (p << 1) | ADDR_W'(feedback);
+    return (DEPTH != 2 ** ADDR_W && p == ADDR_W'(DEPTH - 1)) ? '0 : p + 1'b1;
   endfunction
 
-  logic [ADDR_W-1:0] waddr_q, raddr_q, raddr_d;
+  // The slot of a pointer: for the sequence its successor, whose one new bit is there anyway. With
+  // plain registers as address, Yosys takes the pointer for a registered read port and builds it twice.
+  function automatic logic [ADDR_W-1:0] slot(input logic [ADDR_W-1:0] p);
+    return SHIFTED ? next(p) : p;
+  endfunction
+
+  logic [ADDR_W-1:0] wptr_q, rptr_q, rptr_d;
   logic [COUNT_W-1:0] count_q;  // occupancy in beats
   logic push, pop;
 
@@ -41,16 +56,16 @@ module hwq_fifo #(
   assign push = s_axis_tvalid && s_axis_tready;
   assign pop  = m_axis_tvalid && m_axis_tready;
 
-  assign raddr_d = pop ? next(raddr_q) : raddr_q;
+  assign rptr_d = pop ? next(rptr_q) : rptr_q;
 
   always_ff @(posedge clk) begin
     if (!rst_n) begin
-      waddr_q <= '0;
-      raddr_q <= '0;
+      wptr_q  <= '0;
+      rptr_q  <= '0;
       count_q <= '0;
     end else begin
-      if (push) waddr_q <= next(waddr_q);
-      raddr_q <= raddr_d;
+      if (push) wptr_q <= next(wptr_q);
+      rptr_q  <= rptr_d;
       // One adder serves both directions: +1 or all ones (-1).
       if (push != pop) count_q <= count_q + COUNT_W'($signed({pop, 1'b1}));
     end
@@ -58,15 +73,15 @@ module hwq_fifo #(
 
   hwq_ram #(
     .DATA_W(DATA_W),
-    .DEPTH (DEPTH),
+    .DEPTH (SLOTS),
     .STYLE (STYLE)
   ) u_ram (
     .clk,
     .we(push),
-    .waddr(waddr_q),
+    .waddr(slot(wptr_q)),
     .wdata(s_axis_tdata),
-    .raddr_d,
-    .raddr_q,
+    .raddr_d(slot(rptr_d)),
+    .raddr_q(slot(rptr_q)),
     .rdata(m_axis_tdata)
   );
 

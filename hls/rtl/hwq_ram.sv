@@ -5,7 +5,8 @@
 //   Latency     data written in cycle c can be read in cycle c + 1, in every style.
 //   Handshake   none.
 //   Reset       none; the content is never reset.
-//   STYLE       0 auto (block from 16 Kibit up), 1 LUT memory, 2 block memory, 3 registers
+//   STYLE       0 auto (block from 8 Kibit up if deeper than 64), 1 LUT memory, 2 block memory,
+//               3 registers
 module hwq_ram #(
   parameter int unsigned DATA_W = 8,
   parameter int unsigned DEPTH  = 16,
@@ -23,9 +24,8 @@ module hwq_ram #(
   output logic [DATA_W-1:0] rdata
 );
 
-  localparam int unsigned BLOCK_FROM_BITS = 16384;
   localparam int unsigned KIND =
-      (STYLE != 0) ? STYLE : (DATA_W * DEPTH >= BLOCK_FROM_BITS) ? 2 : 1;
+      (STYLE != 0) ? STYLE : (DEPTH > 64 && DATA_W * DEPTH >= 8192) ? 2 : 1;
 
   if (DATA_W < 1 || DEPTH < 1) begin : gen_bad_size
     $error("hwq_ram: DATA_W=%0d, DEPTH=%0d, both must be at least 1", DATA_W, DEPTH);

@@ -3,7 +3,7 @@
 //   Latency     1 cycle.   Throughput  1 beat/cycle out, across frames too if the input keeps up.
 //   Handshake   s_axis_tready and m_axis_tvalid come from registers (early).
 //               Class replay(BEATS, PASSES, DEPTH).
-//   Reset       clears counters and pointers; payload is never reset.
+//   Reset       clears pointers and the pass counter; payload is never reset.
 //   Memory      ring of DEPTH >= BEATS beats. A slot is free again after its beat went out in the
 //               last pass, so the next frame streams in behind it. STYLE as hwq_ram.
 module hwq_replay #(
@@ -23,9 +23,8 @@ module hwq_replay #(
   input  logic              m_axis_tready
 );
 
-  localparam int unsigned ADDR_W  = (DEPTH > 1) ? $clog2(DEPTH) : 1;
-  localparam int unsigned COUNT_W = $clog2(DEPTH + 1);
-  localparam int unsigned PASS_W  = (PASSES > 1) ? $clog2(PASSES) : 1;
+  localparam int unsigned ADDR_W = (DEPTH > 1) ? $clog2(DEPTH) : 1;
+  localparam int unsigned PASS_W = (PASSES > 1) ? $clog2(PASSES) : 1;
 
   if (BEATS < 1 || PASSES < 2) begin : gen_bad_sequence
     $error("hwq_replay: BEATS=%0d, PASSES=%0d, must be at least 1 and 2", BEATS, PASSES);
@@ -34,69 +33,65 @@ module hwq_replay #(
     $error("hwq_replay: DEPTH=%0d does not hold BEATS=%0d", DEPTH, BEATS);
   end
 
-  // A ring of 2**ADDR_W slots wraps by itself.
-  function automatic logic [ADDR_W-1:0] next(input logic [ADDR_W-1:0] addr);
-    return (DEPTH != 2 ** ADDR_W && addr == ADDR_W'(DEPTH - 1)) ? '0 : addr + 1'b1;
+  // A pointer is {lap, address}; the lap bit toggles at the end of the ring, so that equal addresses
+  // tell a full ring from an empty one. A ring of 2**ADDR_W slots wraps by itself.
+  typedef logic [ADDR_W:0] pointer_t;
+
+  function automatic pointer_t next(input pointer_t p);
+    return (DEPTH != 2 ** ADDR_W && p[ADDR_W-1:0] == ADDR_W'(DEPTH - 1))
+        ? {!p[ADDR_W], ADDR_W'(0)} : p + 1'b1;
   endfunction
 
-  logic [ADDR_W-1:0] waddr_q, raddr_q, raddr_d, base;
+  pointer_t wptr_q;             // next slot to write
+  pointer_t rptr_q, rptr_d;     // next slot to send
+  pointer_t base;               // first slot of the frame being sent
   logic [PASS_W-1:0] pass_q;
-  logic first_q;                // pass_q is the first pass: beats may not have arrived yet
-  logic [COUNT_W-1:0] used_q;   // slots in use
-  logic [COUNT_W-1:0] fresh_q;  // beats stored and never sent
-  logic push, pop, last_beat, last_pass, frees, opens;
+  logic push, pop, last_beat, last_pass;
 
-  assign s_axis_tready = used_q != COUNT_W'(DEPTH);
-  assign m_axis_tvalid = !first_q || fresh_q != '0;
   assign push = s_axis_tvalid && s_axis_tready;
   assign pop  = m_axis_tvalid && m_axis_tready;
-
   assign last_pass = pass_q == PASS_W'(PASSES - 1);
-  assign frees = pop && last_pass;
-  assign opens = pop && first_q;
-
-  always_comb begin
-    raddr_d = raddr_q;
-    if (pop) raddr_d = (last_beat && !last_pass) ? base : next(raddr_q);
-  end
+  assign rptr_d = !pop ? rptr_q : (last_beat && !last_pass) ? base : next(rptr_q);
 
   always_ff @(posedge clk) begin
     if (!rst_n) begin
-      waddr_q <= '0;
-      raddr_q <= '0;
-      pass_q  <= '0;
-      first_q <= 1'b1;
-      used_q  <= '0;
-      fresh_q <= '0;
+      wptr_q <= '0;
+      rptr_q <= '0;
+      pass_q <= '0;
     end else begin
-      raddr_q <= raddr_d;
-      if (push) waddr_q <= next(waddr_q);
-      if (pop && last_beat) begin
-        pass_q  <= last_pass ? '0 : pass_q + 1'b1;
-        first_q <= last_pass;
-      end
-      // One adder serves both directions: +1 or all ones (-1).
-      if (push != frees) used_q <= used_q + COUNT_W'($signed({frees, 1'b1}));
-      if (push != opens) fresh_q <= fresh_q + COUNT_W'($signed({opens, 1'b1}));
+      rptr_q <= rptr_d;
+      if (push) wptr_q <= next(wptr_q);
+      if (pop && last_beat) pass_q <= last_pass ? '0 : pass_q + 1'b1;
     end
   end
 
-  if (DEPTH == BEATS) begin : gen_fixed_base
-    assign base = '0;  // every frame starts in slot 0, so the address is the beat number
-    assign last_beat = raddr_q == ADDR_W'(BEATS - 1);
-  end else begin : gen_moving_base
+  if (DEPTH == BEATS) begin : gen_one_frame
+    // Every frame starts in slot 0. While the laps agree, the writer is ahead of the reader in the
+    // same frame; once they differ, that frame is complete and the writer may only follow the reader
+    // through the last pass.
+    logic same_slot, same_lap;
+    assign same_slot = wptr_q[ADDR_W-1:0] == rptr_q[ADDR_W-1:0];
+    assign same_lap  = wptr_q[ADDR_W] == rptr_q[ADDR_W];
+    assign base      = {rptr_q[ADDR_W], ADDR_W'(0)};
+    assign last_beat = rptr_q[ADDR_W-1:0] == ADDR_W'(BEATS - 1);
+    assign m_axis_tvalid = !(same_slot && same_lap);
+    assign s_axis_tready = same_lap || (last_pass && !same_slot);
+  end else begin : gen_ring
     localparam int unsigned BEAT_W = (BEATS > 1) ? $clog2(BEATS) : 1;
-    logic [ADDR_W-1:0] base_q;
+    pointer_t base_q, oldest;   // oldest slot that is still needed
     logic [BEAT_W-1:0] beat_q;
-    assign base = base_q;
+    assign base      = base_q;
+    assign oldest    = last_pass ? rptr_q : base_q;
     assign last_beat = beat_q == BEAT_W'(BEATS - 1);
+    assign m_axis_tvalid = wptr_q != rptr_q;
+    assign s_axis_tready = wptr_q != {!oldest[ADDR_W], oldest[ADDR_W-1:0]};
     always_ff @(posedge clk) begin
       if (!rst_n) begin
         base_q <= '0;
         beat_q <= '0;
       end else if (pop) begin
         beat_q <= last_beat ? '0 : beat_q + 1'b1;
-        if (last_beat && last_pass) base_q <= next(raddr_q);
+        if (last_beat && last_pass) base_q <= next(rptr_q);
       end
     end
   end
@@ -108,10 +103,10 @@ module hwq_replay #(
   ) u_ram (
     .clk,
     .we(push),
-    .waddr(waddr_q),
+    .waddr(wptr_q[ADDR_W-1:0]),
     .wdata(s_axis_tdata),
-    .raddr_d,
-    .raddr_q,
+    .raddr_d(rptr_d[ADDR_W-1:0]),
+    .raddr_q(rptr_q[ADDR_W-1:0]),
     .rdata(m_axis_tdata)
   );
 

@@ -27,12 +27,14 @@ MUTANTS = [
     ("hwq_relay.sv", "!out_full_q || m_axis_tready;", "1'b1;", "data_holds"),
     ("hwq_relay.sv", "s_axis_tready = !spare_full_q;", "s_axis_tready = 1'b1;", "run 'sink'"),
     ("hwq_relay.sv", "out_full_q   <= 1'b0;", "", "run 'after reset'"),
-    ("hwq_fifo.sv", "COUNT_W'(DEPTH);", "COUNT_W'(DEPTH - 1);", "input cycle"),
+    ("hwq_fifo.sv", "!= COUNT_W'(DEPTH);", "!= COUNT_W'(DEPTH - 1);", "input cycle"),
     ("hwq_fifo.sv", "m_axis_tvalid = count_q != '0;", "m_axis_tvalid = count_q > COUNT_W'(s_axis_tvalid);",
      "valid_holds"),
-    ("hwq_fifo.sv", "waddr_q <= '0;", "waddr_q <= 1;", "value expected"),
-    ("hwq_replay.sv", "base_q <= next(raddr_q)", "base_q <= raddr_q", "value expected"),
-    ("hwq_replay.sv", "!first_q || fresh_q != '0;", "fresh_q != '0;", "no end after"),
+    ("hwq_fifo.sv", "wptr_q  <= '0;", "wptr_q  <= 1;", "value expected"),
+    ("hwq_replay.sv", "base_q <= next(rptr_q)", "base_q <= rptr_q", "value expected"),
+    ("hwq_replay.sv", "last_pass ? rptr_q : base_q", "base_q", "input cycle"),
+    ("hwq_replay.sv", "!oldest[ADDR_W], oldest", "!rptr_q[ADDR_W], rptr_q", "value expected"),
+    ("hwq_replay.sv", "pass_q == PASS_W'(PASSES - 1)", "pass_q == PASS_W'(PASSES - 2)", "beats"),
     ("hwq_ram.sv", "we && (waddr == raddr_d)", "1'b0", "value expected"),
 ]
 

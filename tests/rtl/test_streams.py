@@ -50,7 +50,7 @@ def test_dwc_down_splits_lanes_in_order(lane_w, lanes_in, lanes_out):
 
 
 @pytest.mark.parametrize("width, depth, style", [
-    (3, 2, 0), (8, 5, 1), (32, 32, 1), (5, 3, 3), (70, 6, 2), (4, 64, 2)])
+    (3, 2, 0), (6, 3, 0), (8, 5, 1), (9, 16, 1), (32, 32, 1), (5, 3, 3), (70, 6, 2), (4, 64, 2), (3, 100, 1)])
 def test_fifo_holds_exactly_depth_beats(width, depth, style):
     x = words(2 * depth + 3, width)
     params = {"DATA_W": width, "DEPTH": depth, "STYLE": style}
