@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -157,25 +158,23 @@ class Arrow:
 
 
 def dataflow(title: str, boxes: Sequence[Box], arrows: Sequence[Arrow]) -> str:
-    """Groups as rows from top to bottom, boxes of a group from left to right, streams as labelled arrows."""
+    """Rows from top to bottom, one for each run of boxes of a group; streams are labelled arrows."""
     width_of = {b.name: 16 + CHAR * max(len(t) for t in (b.name, *b.lines)) for b in boxes}
     # The gap before a box holds the label of the stream that enters it from its left neighbour.
     lines_into = {a.dst: a.lines for a in arrows}
     gap_of = {b.name: 24 + CHAR * max((len(t) for t in lines_into.get(b.name, ())), default=4) for b in boxes}
-    groups = list(dict.fromkeys(b.group for b in boxes))
+    rows = [(group, list(run)) for group, run in itertools.groupby(boxes, key=lambda b: b.group)]
     place: dict[str, tuple[float, float]] = {}
     body: list[str] = []
     row, high, left = 118, 54, 20.0
-    full = (
-        max(sum(width_of[b.name] + gap_of[b.name] for b in boxes if b.group == g) for g in groups) + 2 * left
-    )
-    for r, group in enumerate(groups):
+    full = max(sum(width_of[b.name] + gap_of[b.name] for b in run) for _, run in rows) + 3 * left + 60
+    for r, (group, run) in enumerate(rows):
         x, y = left, 26.0 + row * r
         body += [
             f'<rect x="8" y="{y - 18:.0f}" width="{full - 8:.0f}" height="{row - 14}" rx="6" fill="{PALE}"/>',
             _text(24, y - 4, group, bold=True),
         ]
-        for b in (b for b in boxes if b.group == group):
+        for b in run:
             x += gap_of[b.name]
             place[b.name] = (x, y + 12)
             x += width_of[b.name]
@@ -189,7 +188,7 @@ def dataflow(title: str, boxes: Sequence[Box], arrows: Sequence[Arrow]) -> str:
         )
         body.append(_text(x + 8, y + 15, b.name, bold=True))
         body += [_text(x + 8, y + 30 + 14 * i, t, fill=SOFT) for i, t in enumerate(b.lines[:2])]
-    return _svg(full + 8, row * len(groups) + 30, title, body)
+    return _svg(full + 8, row * len(rows) + 4, title, body)
 
 
 def _arrow(

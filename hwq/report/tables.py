@@ -137,9 +137,10 @@ def text(value: object) -> str:
     """A number as people read it: thousands apart, no false digits; '-' for nothing."""
     if value is None or value == "":
         return "-"
-    if isinstance(value, float) and not value.is_integer():
-        return f"{value:,.2f}" if abs(value) < 1000 else f"{value:,.0f}"
-    return f"{value:,.0f}".replace(",", " ") if isinstance(value, int | float) else str(value)
+    if not isinstance(value, int | float):
+        return str(value)
+    digits = 2 if abs(value) < 1000 and not float(value).is_integer() else 0
+    return f"{value:,.{digits}f}".replace(",", " ")
 
 
 def summary_table(build: Build, rows: Sequence[Row]) -> Table:
