@@ -84,7 +84,11 @@ def count_thresholds(x: NDArray[np.float32], thresholds: NDArray[np.float32], of
     """
     x = np.asarray(x, dtype=np.float32)
     t = np.asarray(thresholds, dtype=np.float32)
-    if len(t) == 1:
+    if t.shape[1] <= 4:  # a few compares beat a search
+        count = np.zeros(x.shape, dtype=np.int64)
+        for i in range(t.shape[1]):
+            count += x >= t[:, i]
+    elif len(t) == 1:
         count = np.searchsorted(t[0], x, side="right").astype(np.int64)
     else:
         count = np.stack([np.searchsorted(t[c], x[..., c], side="right") for c in range(len(t))], axis=-1).astype(np.int64)

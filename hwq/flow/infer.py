@@ -16,6 +16,7 @@ from hwq.golden import execute, host_quantize
 from hwq.ir.graph import Graph
 from hwq.passes import lower
 
+CHUNK = 1024  # frames at a time: the arrays of one chunk stay in the cache
 Outputs = NDArray[np.int64] | dict[str, NDArray[np.int64]]
 
 
@@ -39,14 +40,17 @@ def run(model: str | Path | Model, x: NDArray[Any], *, encoded: bool = False) ->
     """
     if not isinstance(model, Model):
         model = load_model(model)
-    graph = int_graph(model)
-    out = execute(graph, host_quantize(graph, [features(model, graph, np.asarray(x), encoded)]))
-    results = {name: out[name] for name in graph.outputs}
+    graph, x = int_graph(model), np.asarray(x)
+    parts = []
+    for start in range(0, max(len(x) if x.ndim else 0, 1), CHUNK):
+        frames = features(model, graph, x[start : start + CHUNK] if x.ndim else x, encoded, start)
+        parts.append(execute(graph, host_quantize(graph, [frames])))
+    results = {name: np.concatenate([p[name] for p in parts]) for name in graph.outputs}
     return results if len(results) > 1 else next(iter(results.values()))
 
 
-def features(model: Model, graph: Graph, x: NDArray[Any], encoded: bool) -> NDArray[Any]:
-    """x as the network's one input wants it: checked, encoded, flattened to [frames, n]."""
+def features(model: Model, graph: Graph, x: NDArray[Any], encoded: bool, first: int = 0) -> NDArray[Any]:
+    """x as the network's one input wants it: checked, encoded, flattened to [frames, n]. first: number of frame 0."""
     if len(graph.inputs) != 1:
         raise DataError(f"model '{model.name}' has {len(graph.inputs)} inputs; use hwq.golden for several")
     if x.dtype.kind not in "fiub":
@@ -55,7 +59,8 @@ def features(model: Model, graph: Graph, x: NDArray[Any], encoded: bool) -> NDAr
         raise DataError(f"model '{model.name}': input of shape {x.shape}; [frames, features] is needed, frames >= 1")
     if x.dtype.kind == "f" and not np.isfinite(x).all():
         at = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
-        raise DataError(f"model '{model.name}': input holds {x[at]} at {at} (frame first); clean the data")
+        place = f"frame {at[0] + first}, feature {at[1:] if len(at) > 2 else at[1]}"
+        raise DataError(f"model '{model.name}': input holds {x[at]} at {place}; clean the data")
     if model.encoding is not None and not encoded:
         x = model.encoding.apply(x.reshape(len(x), -1))
     t = graph.tensor(graph.inputs[0])

@@ -41,8 +41,7 @@ class Const:
         if self.ints is None:
             assert self.raw is not None
             return self.raw if self.raw.dtype == object else fractions(self.raw)
-        out: ObjectArray = fractions(self.ints) * self.scale
-        return out
+        return np.asarray(fractions(self.ints) * self.scale, dtype=object)
 
     def numbers(self) -> list[int]:
         """The values of a small integer constant (a shape, an axis)."""

@@ -112,6 +112,7 @@ class _Site:
 
         With `axis` the constant is a vector along that axis of the frame; else it broadcasts as ONNX does.
         """
+        values = np.asarray(values, dtype=object)  # arithmetic on 0-d arrays leaves bare Fractions
         flat = values.ravel()
         if flat.size == 0:
             raise _Problem("empty constant", unsupported=False)
@@ -288,7 +289,7 @@ def _gemm(s: _Site) -> None:
     alpha, beta = (Fraction(float(s.attr(k, 1.0))) for k in ("alpha", "beta"))
     w, wname = _weights(s, 1, transpose=bool(s.attr("transB", 0)))
     bias = s.optional(2, "bias")
-    add = bias.values() * beta if bias is not None else _ZERO
+    add = np.asarray(bias.values() * beta, dtype=object) if bias is not None else _ZERO
     plain = alpha == 1 and all(v == 0 for v in add.ravel())
     out = s.node.output[0]
     _dense(s, w, wname, out if plain else f"{out}.product")
@@ -332,7 +333,7 @@ def _batchnorm(s: _Site) -> None:
         raise _Problem("training_mode=1; export the model in eval mode")
     x, frame = s.frame()
     gamma, beta, mean, var = (s.const(i, w).values() for i, w in ((1, "scale"), (2, "bias"), (3, "mean"), (4, "var")))
-    var = var + Fraction(float(s.attr("epsilon", 1e-5)))
+    var = np.asarray(var + Fraction(float(s.attr("epsilon", 1e-5))), dtype=object)
     for i, v in enumerate(var.ravel()):
         if v <= 0:
             raise _Problem(f"variance plus epsilon is {float(v):g} (channel {i}); it must be positive", False)

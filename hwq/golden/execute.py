@@ -67,9 +67,7 @@ def host_quantize(graph: Graph, inputs: Sequence[NDArray[Any]] | Mapping[str, ND
             raise DataError(f"input '{name}': frame {int(np.argwhere(np.isnan(x))[0][0])} holds NaN")
         thresholds = graph.array(host.thresholds)
         falling = None if host.falling is None else graph.array(host.falling)
-        kind = np.min_scalar_type(min(t.lo)) if min(t.lo) < 0 else np.int16
-        kind = np.int64 if np.iinfo(kind).max < max(t.hi) else kind
-        y = np.empty(x.shape, dtype=kind)
+        y = np.empty(x.shape, dtype=_small(t))
         for start in range(0, len(x), CHUNK):
             y[start : start + CHUNK] = count_thresholds(x[start : start + CHUNK], thresholds, host.offset, falling)
         found.append(y)
@@ -93,8 +91,7 @@ def _checked(graph: Graph, inputs: Sequence[AnyInt] | Mapping[str, AnyInt]) -> d
         if x.dtype.kind not in "iub":
             raise DataError(f"input '{name}': {x.dtype} values; integers are needed (host_quantize makes them)")
         x = _flat(t, x)
-        low, high = (x < np.array(t.lo)).any(axis=0), (x > np.array(t.hi)).any(axis=0)
-        if low.any() or high.any():
+        if (int(x.min()) < max(t.lo) or int(x.max()) > min(t.hi)) and np.any((x < t.lo) | (x > t.hi)):
             raise DataError(f"input '{name}': values {x.min()}..{x.max()} leave the range {min(t.lo)}..{max(t.hi)}")
         out[name] = x
     if len({len(x) for x in out.values()}) > 1:

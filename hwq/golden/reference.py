@@ -3,7 +3,7 @@
 Each channel of a tensor takes few distinct values over a set of frames (an input pixel, a quantizer level, an
 accumulator), so a tensor is codes [N, n] into one table of exact values per channel: elementwise functions run once
 per table entry, matrix products are sums of integers times a scale. A square root, sigmoid or tanh gives 120 digits;
-a decision closer than 1e-80 raises instead of guessing.
+a decision closer than 1e-85 raises instead of guessing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from hwq.ir.graph import Exact, Graph, Node, Real
 from hwq.ir.rational import exact, fractions
 
 DIGITS = 120
-CLOSE = mpmath.mpf(10) ** -80
+CLOSE = mpmath.mpf(10) ** -85
 IntArray = NDArray[np.int64]
 HALF = Fraction(1, 2)
 
@@ -182,7 +182,7 @@ def _sign(v: mpmath.mpf) -> int:
     if v == 0:
         return 0
     if abs(v) < CLOSE:
-        raise VerifyError("real", ["a value lies within 1e-80 of a decision, where 120 digits can't tell its side"])
+        raise VerifyError("real", ["a value lies within 1e-85 of a decision, where 120 digits can't tell its side"])
     return 1 if v > 0 else -1
 
 
@@ -231,15 +231,16 @@ def _elementwise(graph: Graph, op: ops.Op) -> Any:
         case ops.Abs():
             return lambda v, c: linear(v, Fraction(-1), Fraction(0)) if _exceeds(Fraction(0), v) else v
         case ops.Sigmoid():
-            return lambda v, c: _smooth(v, lambda z: 1 / (1 + mpmath.exp(-z)), HALF)
+            return lambda v, c: _smooth(v, lambda z: 1 / (1 + mpmath.exp(-z)), HALF, 170)
         case ops.Tanh():
-            return lambda v, c: _smooth(v, mpmath.tanh, Fraction(0))
+            return lambda v, c: _smooth(v, mpmath.tanh, Fraction(0), 85)
     raise TypeError(type(op).__name__)
 
 
-def _smooth(v: Exact, f: Any, at_zero: Fraction) -> Exact:
+def _smooth(v: Exact, f: Any, at_zero: Fraction, limit: int) -> Exact:
+    """f(v); from `limit` on it stays 1e-74 short of its asymptote, which it never reaches."""
     with mpmath.workdps(DIGITS):
-        return at_zero if v == 0 else f(_mpf(v))
+        return at_zero if v == 0 else f(max(min(_mpf(v), mpmath.mpf(limit)), mpmath.mpf(-limit)))
 
 
 def _rational(root: mpmath.mpf, square: Fraction) -> Fraction | None:
@@ -324,7 +325,7 @@ def _round(y: Exact, mode: str) -> int:
         if not isinstance(y, Fraction):
             near = mpmath.nint(2 * y) / 2
             if abs(y - near) < CLOSE:
-                raise VerifyError("real", ["a value lies within 1e-80 of a rounding edge, where 120 digits can't tell"])
+                raise VerifyError("real", ["a value lies within 1e-85 of a rounding edge, where 120 digits can't tell"])
         floor = (lambda v: v.__floor__()) if isinstance(y, Fraction) else (lambda v: int(mpmath.floor(v)))
         half: Any = HALF if isinstance(y, Fraction) else mpmath.mpf(1) / 2
         size, sign = abs(y), -1 if y < 0 else 1

@@ -2,7 +2,7 @@
 
 One BatchNorm brings one square root per channel, so almost every value of a network is a Fraction or a Surd and is
 compared exactly, ties included. Sigmoid, Tanh and a second square root fall back to 100 digits, where a comparison
-closer than 1e-80 counts as undecidable.
+closer than 1e-85 counts as undecidable.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import mpmath
 from hwq.errors import VerifyError
 
 DIGITS = 100
-UNDECIDABLE = mpmath.mpf(10) ** -80
+UNDECIDABLE = mpmath.mpf(10) ** -85
+SATURATED = 170  # 1 - sigmoid(170) is 1e-74: short of its asymptote, and closer than any float constant that isn't it
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def sign(x: Number) -> int:
             return sw
         return su if x.u * x.u > x.w * x.w * x.v else sw
     if abs(x) < UNDECIDABLE:
-        raise VerifyError("int", [f"a value lies within 1e-80 of a decision boundary ({mpmath.nstr(x, 5)}), where "
+        raise VerifyError("int", [f"a value lies within 1e-85 of a decision boundary ({mpmath.nstr(x, 5)}), where "
                                   "100 digits cannot tell its side; change the constant by one unit in the last place"])
     return 1 if x > 0 else -1
 
@@ -107,7 +108,7 @@ def sigmoid(x: Number) -> Number:
     if isinstance(x, Fraction) and x == 0:
         return Fraction(1, 2)
     with mpmath.workdps(DIGITS + 10):
-        return 1 / (1 + mpmath.exp(-to_mpf(x)))
+        return 1 / (1 + mpmath.exp(-_clamp(to_mpf(x), SATURATED)))
 
 
 def tanh(x: Number) -> Number:
@@ -115,7 +116,11 @@ def tanh(x: Number) -> Number:
     if isinstance(x, Fraction) and x == 0:
         return x
     with mpmath.workdps(DIGITS + 10):
-        return mpmath.tanh(to_mpf(x))
+        return mpmath.tanh(_clamp(to_mpf(x), SATURATED / 2))
+
+
+def _clamp(x: mpmath.mpf, limit: float) -> mpmath.mpf:
+    return max(min(x, mpmath.mpf(limit)), mpmath.mpf(-limit))
 
 
 def common_step(values: list[Fraction]) -> Fraction:

@@ -15,7 +15,7 @@ from hwq.ir import ops
 from hwq.ir.graph import Node, Real
 from hwq.passes.build import Build, Value, lowest_bits, meaning, needs_line, real_of
 from hwq.passes.chain import Bend, Chain, at
-from hwq.passes.exact import DIGITS, UNDECIDABLE, Number, common_step, sign, to_mpf
+from hwq.passes.exact import DIGITS, Number, common_step, sign, to_mpf
 
 IntArray = NDArray[np.int64]
 Pairs = list[tuple[Number, Number]]
@@ -52,7 +52,7 @@ def lower_argmax(b: Build, node: Node) -> Value:
 def strip_monotone(chain: Chain) -> Chain:
     """The chain without the strictly rising functions at its end, which change no comparison between channels."""
     fns = chain.fns
-    while fns and isinstance(fns[-1], Bend) and isinstance(fns[-1].op, ops.Sigmoid | ops.Tanh):
+    while fns and isinstance(fns[-1], Bend) and isinstance(fns[-1].op, ops.Sigmoid | ops.Tanh | ops.Softmax):
         fns = fns[:-1]
     return Chain(fns)
 
@@ -195,16 +195,14 @@ def _quotients(c: tuple[Number, Number], d: tuple[Number, Number]) -> tuple[mpma
 
 
 def _wins(c: tuple[Number, Number], d: tuple[Number, Number], x: int, y: int, strict: bool) -> bool:
-    """a_c x + b_c >= a_d y + b_d (> if strict), exactly; 100 digits call it equal within 1e-80."""
-    if all(isinstance(v, Fraction) for v in (*c, *d)):
-        gap = c[0] * x + c[1] - d[0] * y - d[1]
+    """a_c x + b_c >= a_d y + b_d (> if strict), exactly."""
+    same = c[1] == d[1] and (x == y == 0 or (x == y and c[0] == d[0]))
+    if same or all(isinstance(v, Fraction) for v in (*c, *d)):
+        gap = 0 if same else sign(c[0] * x + c[1] - d[0] * y - d[1])
     else:
         with mpmath.workdps(DIGITS + 10):
-            gap = to_mpf(c[0]) * x + to_mpf(c[1]) - to_mpf(d[0]) * y - to_mpf(d[1])
-            if abs(gap) < UNDECIDABLE and x and y and c[0] != d[0]:
-                sign(gap)  # raises: undecidable
-            gap = mpmath.mpf(0) if abs(gap) < UNDECIDABLE else gap
-    return bool(gap > 0 or (gap == 0 and not strict))
+            gap = sign(to_mpf(c[0]) * x + to_mpf(c[1]) - to_mpf(d[0]) * y - to_mpf(d[1]))
+    return gap > 0 or (gap == 0 and not strict)
 
 
 def lower_sum(b: Build, node: Node) -> Value:
