@@ -101,6 +101,8 @@ def _compile(install: VerilatorInstall, module: str, params: Mapping[str, Param]
     for name in RUNTIME:
         shutil.copy(runtime / name, work / name)  # a fresh date: make takes them as up to date
     verilator.make(install, work, f"{TOP}.mk", opt_fast="-O1", opt_slow="-O0", log=work / "make.log")
+    for path in (*work.glob("*.o"), *work.glob("*.a")):  # a cached model is its executable and its sources
+        path.unlink()
 
 
 def _runtime(install: VerilatorInstall, cache: Path, work: Path) -> Path:
