@@ -101,6 +101,10 @@ def _bounds(timing: Timing, tin: Times, tout: Times) -> tuple[Bound, Bound, list
                 return None if t is None else t + 1
 
             def take(k: int) -> int | None:
+                if d == 1:  # straight into the accumulator; only a last beat can wait, for the output register
+                    if k % n != n - 1 or k < n:
+                        return 0
+                    return tout[k // n - 1] if k // n - 1 < len(tout) else None
                 return 0 if k < d - 1 else leave(k - d + 1)
         case "replay":
             frame = n * timing.passes

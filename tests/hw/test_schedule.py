@@ -41,6 +41,9 @@ class Machine:
         en = [False] * self.tm.d
         last = len(en) - 1
         for i in range(last, -1, -1):
+            if self.tm.kind == "reduce" and last == 0 and self.seen % self.tm.n != self.tm.n - 1:
+                en[0] = True  # accumulates without touching the output register
+                continue
             if i == last:
                 moves = out_ready
             elif self.tm.kind == "reduce" and i == last - 1:
@@ -73,6 +76,9 @@ class Machine:
                 en = self.enables(out_ready)
                 new = list(self.stages)
                 for i in range(tm.d - 1, -1, -1):
+                    if tm.kind == "reduce" and tm.d == 1 and self.seen % tm.n != tm.n - 1:
+                        new[i] = None if gave else self.stages[i]
+                        continue
                     if en[i]:
                         new[i] = self.stages[i - 1] if i else (self.seen if took else None)
                         if tm.kind == "reduce" and i == tm.d - 1 and new[i] is not None and new[i] % tm.n != tm.n - 1:
@@ -127,7 +133,7 @@ def timings() -> st.SearchStrategy[Timing]:
     return st.one_of(
         st.builds(lambda d: Timing("pipe", d=d), st.integers(1, 4)),
         st.builds(lambda k: Timing("fifo", depth=k), st.integers(1, 5)),
-        st.builds(lambda d, n: Timing("reduce", d=d, n=n), st.integers(2, 4), st.integers(1, 3)),
+        st.builds(lambda d, n: Timing("reduce", d=d, n=n), st.integers(1, 4), st.integers(1, 3)),
         st.builds(lambda n, p, extra: Timing("replay", n=n, passes=p, depth=n + extra), st.integers(1, 3),
                   st.integers(1, 3), st.integers(0, 3)),
         st.builds(lambda n: Timing("up", n=n), st.integers(2, 3)),
