@@ -1,0 +1,119 @@
+"""The designs behind hwq's resource estimate: those it was calibrated on, and others it is scored on.
+
+Calibration sees random networks and modules only; scored designs have other shapes, bits and seeds, constant layers of
+several densities, and every trained model that is shipped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hwq import targets
+from hwq.hw import fold
+from hwq.hw.design import Design, Fold
+from hwq.hw.map import build
+from hwq.ir.graph import Graph, Node, Tensor, blob
+from hwq.ir.ops import ArgMax, Bipolar, Code, MatVec, Step, Ternary, Uniform
+
+TARGET = targets.load("pynq-z2")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A random dense network and how to fold it. ii 0: fully unrolled. density: share of weights that are not zero."""
+
+    name: str
+    widths: tuple[int, ...]
+    w_bits: tuple[int, ...]
+    x_bits: tuple[int, ...]
+    ii: int
+    seed: int
+    density: float = 1.0
+    memory: str = "auto"
+
+
+def _weights(rng: np.random.Generator, rows: int, cols: int, bits: int, density: float) -> tuple[np.ndarray, Code]:
+    if bits == 1:
+        return rng.choice([-1, 1], (rows, cols)), Bipolar()
+    if bits == 2:
+        w, code = rng.integers(-1, 2, (rows, cols)), Ternary()
+    else:
+        top = (1 << (bits - 1)) - 1
+        w, code = np.clip(np.rint(rng.normal(0, top / 2.5, (rows, cols))), -top, top).astype(int), Uniform(bits)
+    return np.where(rng.random((rows, cols)) < density, w, 0), code
+
+
+def network(case: Case) -> Graph:
+    """The int Graph of a case: dense layers with thresholds spread like those of a trained net, then ArgMax."""
+    rng = np.random.default_rng(case.seed)
+    blobs, tensors, nodes = {}, {}, []
+
+    def keep(a: np.ndarray) -> str:
+        key, frozen = blob(np.asarray(a))
+        blobs[key] = frozen
+        return key
+
+    def levels(bits: int) -> tuple[int, int]:
+        return (0, 1) if bits == 1 else (-1, 1) if bits == 2 else (0, (1 << bits) - 1)
+
+    lo, hi = levels(case.x_bits[0])
+    x = tensors["x"] = Tensor("x", (case.widths[0],), (lo,), (hi,))
+    for k, (cols, rows) in enumerate(zip(case.widths, case.widths[1:], strict=False)):
+        w, code = _weights(rng, rows, cols, case.w_bits[k], case.density)
+        xnor = case.w_bits[k] == 1 and case.x_bits[k] == 1
+        lo, hi = x.lo[0], x.hi[0]
+        alo = np.zeros(rows, int) if xnor else np.where(w > 0, w * lo, w * hi).sum(axis=1)
+        ahi = np.full(rows, cols) if xnor else np.where(w > 0, w * hi, w * lo).sum(axis=1)
+        acc = tensors[f"acc{k}"] = Tensor(f"acc{k}", (rows,), tuple(map(int, alo)), tuple(map(int, ahi)))
+        nodes.append(Node(f"fc{k}", MatVec(keep(w.astype(np.int64)), code, xnor), (x.name,), (acc.name,)))
+        x = acc
+        if k + 2 < len(case.widths):
+            ylo, yhi = levels(case.x_bits[k + 1])
+            mid, half = (alo + ahi)[:, None] / 2, (ahi - alo + 1)[:, None] / 2
+            n = yhi - ylo
+            spread = rng.uniform(0.2, 0.5, (rows, 1)) * np.linspace(-1, 1, n + 2)[None, 1:-1] + rng.uniform(-0.15, 0.15, (rows, 1))
+            t = np.clip(np.sort(np.rint(mid + half * spread).astype(np.int64), axis=1), alo[:, None], ahi[:, None] + 1)
+            x = tensors[f"act{k}"] = Tensor(f"act{k}", (rows,), (ylo,), (yhi,))
+            nodes.append(Node(f"step{k}", Step(keep(t), ylo), (acc.name,), (x.name,)))
+    label = tensors["label"] = Tensor("label", (1,), (0,), (case.widths[-1] - 1,))
+    nodes.append(Node("argmax", ArgMax(), (x.name,), (label.name,)))
+    return Graph(case.name, "int", ("x",), ("label",), tuple(nodes), tensors, blobs, (None,))
+
+
+def design(case: Case) -> tuple[Graph, Design]:
+    """The mapped case."""
+    graph = network(case)
+    folds = fold.for_ii(graph, max(case.ii, 1), TARGET, 100)
+    if case.memory != "auto":
+        folds = {n: Fold(f.pe, f.simd, memory=case.memory) for n, f in folds.items()}
+    return graph, build(graph, folds, TARGET, 100)
+
+
+CALIBRATION = tuple(
+    Case(f"cal{i}", widths, w, x, ii, 1000 + i, density, memory)
+    for i, (widths, w, x, ii, density, memory) in enumerate([
+        ((48, 24, 24, 6), (4, 4, 4), (4, 4, 4), 1152, 1.0, "auto"),
+        ((48, 24, 24, 6), (4, 4, 4), (4, 4, 4), 96, 1.0, "lut"),
+        ((48, 24, 24, 6), (4, 4, 4), (4, 4, 4), 24, 1.0, "lut"),
+        ((96, 40, 40, 8), (2, 2, 2), (2, 2, 2), 320, 0.7, "lut"),
+        ((96, 40, 40, 8), (2, 2, 2), (2, 2, 2), 40, 0.7, "lut"),
+        ((256, 48, 48, 12), (1, 1, 1), (1, 1, 1), 256, 1.0, "lut"),
+        ((256, 48, 48, 12), (1, 1, 1), (1, 1, 1), 48, 1.0, "lut"),
+        ((120, 36, 36, 9), (1, 1, 1), (2, 2, 2), 135, 1.0, "lut"),
+        ((80, 30, 30, 10), (3, 3, 3), (3, 3, 3), 200, 1.0, "lut"),
+        ((80, 30, 30, 10), (5, 6, 8), (5, 6, 8), 150, 1.0, "lut"),
+        ((60, 20, 20, 5), (8, 8, 8), (8, 8, 8), 60, 1.0, "lut"),
+        ((200, 32, 32, 4), (2, 2, 2), (1, 1, 1), 100, 0.6, "lut"),
+        ((40, 16, 16, 8), (4, 3, 4), (2, 4, 1), 40, 1.0, "lut"),
+        ((24, 12, 12, 6), (4, 4, 4), (4, 4, 4), 0, 1.0, "auto"),
+        ((24, 12, 12, 6), (4, 4, 4), (4, 4, 4), 0, 0.4, "auto"),
+        ((32, 16, 16, 6), (2, 2, 2), (2, 2, 2), 0, 0.8, "auto"),
+        ((32, 16, 16, 6), (2, 2, 2), (2, 2, 2), 0, 0.3, "auto"),
+        ((64, 16, 16, 8), (1, 1, 1), (1, 1, 1), 0, 1.0, "auto"),
+        ((24, 12, 12, 6), (3, 5, 4), (3, 2, 3), 0, 0.8, "auto"),
+        ((24, 12, 12, 6), (6, 6, 6), (6, 5, 6), 0, 0.7, "auto"),
+        ((48, 20, 20, 5), (2, 3, 2), (1, 1, 2), 0, 0.9, "auto"),
+        ((128, 64, 64, 16), (4, 2, 3), (3, 2, 3), 512, 1.0, "auto"),
+    ]))
