@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hwq.emit.tap import Tap, flags, levels, taps
+from hwq.emit.tap import Tap, flags, levels, replays, taps
 from hwq.hw.design import Design
 
 
@@ -51,6 +51,11 @@ def streams_h(design: Design) -> str:
             "HWQ_LEVELS",
             "index, instance, occupancy",
             (f'{i}, "{n}", lvl_{n}' for i, n in enumerate(levels(design))),
+        )
+        + _table(
+            "HWQ_REPLAYS",
+            "index, instance, stream in, stream out",
+            (f'{i}, "{n}", {index[a]}, {index[b]}' for i, (n, a, b) in enumerate(replays(design))),
         )
         + _table(
             "HWQ_FLAGS",

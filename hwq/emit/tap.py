@@ -47,6 +47,12 @@ def levels(design: Design) -> tuple[str, ...]:
     return tuple(i.name for i in design.instances if i.module in LEVEL_MODULES)
 
 
+def replays(design: Design) -> tuple[tuple[str, str, str], ...]:
+    """(instance, input stream, output stream) of every hwq_replay; the harness counts what it holds."""
+    return tuple((i.name, design.into(i.name)[0].name, design.out_of(i.name)[0].name)
+                 for i in design.instances if i.module == "hwq_replay")
+
+
 def flags(design: Design) -> tuple[str, ...]:
     """Instances whose TLAST error flag is tapped."""
     return tuple(i.name for i in design.instances if i.module == "hwq_edge_in")

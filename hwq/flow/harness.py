@@ -84,6 +84,7 @@ class Report:
     end: str
     cycles: int
     seconds: float
+    cpu_seconds: float
     fault_beats: int
     fault_values: int
     first_in: tuple[int, ...]
@@ -294,6 +295,7 @@ def read_report(path: Path) -> Report:
         b["end"],
         b["cycles"],
         b["seconds"],
+        b["cpu_seconds"],
         b["fault_beats"],
         b["fault_values"],
         tuple(b["first_in"]),

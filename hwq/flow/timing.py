@@ -44,5 +44,5 @@ def _first_difference(build: Build, start: int, report: Report) -> str:
             if got != promised[frame]:
                 last = build.stream(s.name).beats * build.stream(s.name).lanes - 1
                 return (f"layer '{build.layers[s.name]}' stream {s.name} (frame {start + frame}, "
-                        f"channel {last}): expected its last beat in cycle {promised[frame]}, got cycle {got}")
+                        f"channel {last}): expected its last beat in cycle {promised[frame]}, got {got}")
     return ""

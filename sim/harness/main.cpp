@@ -10,6 +10,7 @@
 // Exit 0 if every beat was right, 1 if not, 2 on a bad command line or an I/O error. The report says what was found.
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 #include <exception>
 #include <iostream>
 #include <memory>
@@ -44,7 +45,7 @@ class Run {
     collected_.resize(kOutputCount);
     outcome_.first_in.assign(last_ - first_, ~std::uint64_t{0});
     outcome_.last_out.assign(last_ - first_, 0);
-    outcome_.levels.assign(kLevelCount, 0);
+    outcome_.levels.assign(kLevelCount + kReplayCount, 0);
     outcome_.valid.assign(kStreamCount, false);
     outcome_.ready.assign(kStreamCount, false);
   }
@@ -53,6 +54,7 @@ class Run {
   bool run() {
     reset();
     const auto start = std::chrono::steady_clock::now();
+    const std::clock_t cpu_start = std::clock();
     std::uint64_t idle = 0;
     unsigned drain = 0;
     while (outcome_.end.empty()) {
@@ -72,6 +74,7 @@ class Run {
       ++cycle_;
     }
     outcome_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    outcome_.cpu_seconds = static_cast<double>(std::clock() - cpu_start) / CLOCKS_PER_SEC;
     outcome_.cycles = cycle_;
     waves_.close();
     model_.final();
@@ -167,6 +170,11 @@ class Run {
 #define HWQ_ROW(index, name, level) \
   outcome_.levels[index] = std::max<std::uint64_t>(outcome_.levels[index], model_.level);
     HWQ_LEVELS(HWQ_ROW)
+#undef HWQ_ROW
+#define HWQ_ROW(index, name, in, out)                                                   \
+  outcome_.levels[kLevelCount + index] = std::max<std::uint64_t>(                       \
+      outcome_.levels[kLevelCount + index], monitors_[in].moved() - monitors_[out].released());
+    HWQ_REPLAYS(HWQ_ROW)
 #undef HWQ_ROW
 #define HWQ_ROW(index, name, flag) \
   if (__builtin_expect(model_.flag, 0)) edge_flag(index);

@@ -23,6 +23,7 @@ inline constexpr unsigned kStreamCount = sizeof(kStreams) / sizeof(kStreams[0]);
 inline constexpr unsigned kInputCount = 0 HWQ_INPUTS(HWQ_ROW);
 inline constexpr unsigned kOutputCount = 0 HWQ_OUTPUTS(HWQ_ROW);
 inline constexpr unsigned kLevelCount = 0 HWQ_LEVELS(HWQ_ROW);
+inline constexpr unsigned kReplayCount = 0 HWQ_REPLAYS(HWQ_ROW);
 inline constexpr unsigned kFlagCount = 0 HWQ_FLAGS(HWQ_ROW);
 #undef HWQ_ROW
 
@@ -32,7 +33,7 @@ inline constexpr unsigned kOutputStream[] = {HWQ_OUTPUTS(HWQ_ROW)};
 #undef HWQ_ROW
 
 #define HWQ_ROW(index, name, ...) name,
-inline constexpr const char* kLevelName[] = {HWQ_LEVELS(HWQ_ROW) nullptr};
+inline constexpr const char* kLevelName[] = {HWQ_LEVELS(HWQ_ROW) HWQ_REPLAYS(HWQ_ROW) nullptr};
 inline constexpr const char* kFlagName[] = {HWQ_FLAGS(HWQ_ROW) nullptr};
 #undef HWQ_ROW
 

@@ -56,7 +56,7 @@ class Monitor {
     row_ = &row;
     index_ = index;
     faults_ = &faults;
-    frame_ = first;
+    frame_ = first_ = first;
     last_ = last;
     expect_ = first < last ? data + static_cast<std::size_t>(first) * row.beats * row.words : nullptr;
   }
@@ -96,6 +96,10 @@ class Monitor {
   bool last_beat() const { return beat_ + 1 == row_->beats && pass_ + 1 == row_->repeat; }
   /// Cycle of the last beat of each of the first frames: compared with the token model by the caller.
   const std::vector<std::uint64_t>& ends() const { return ends_; }
+  /// Beats whose last repetition has moved: what a replay buffer has given up.
+  std::uint64_t released() const {
+    return static_cast<std::uint64_t>(frame_ - first_) * row_->beats + (pass_ + 1 == row_->repeat ? beat_ : 0);
+  }
   std::uint64_t moved() const { return moved_; }
   std::uint64_t stalled() const { return stalled_; }
   std::uint64_t starved() const { return starved_; }
@@ -136,7 +140,7 @@ class Monitor {
   const Word* expect_ = nullptr;  // the beat expected next; null when every frame has passed
   bool waiting_ = false;          // TVALID was high in the last cycle and the beat did not move
   bool bad_ = false;              // the waiting beat was reported already
-  unsigned beat_ = 0, pass_ = 0, frame_ = 0, last_ = 0;
+  unsigned beat_ = 0, pass_ = 0, frame_ = 0, first_ = 0, last_ = 0;
   std::uint64_t moved_ = 0, stalled_ = 0, starved_ = 0;
   std::vector<std::uint64_t> ends_;
   const StreamRow* row_ = nullptr;

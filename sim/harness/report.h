@@ -14,7 +14,7 @@ namespace hwq {
 
 struct Outcome {
   std::uint64_t cycles = 0;
-  double seconds = 0;
+  double seconds = 0, cpu_seconds = 0;
   std::string end;  // done | faults | hang | cycles (bound reached)
   std::vector<std::uint64_t> first_in, last_out;  // cycle of the first beat in and the last beat out of each frame
   std::vector<std::uint64_t> levels;              // high-water mark of each FIFO
@@ -56,6 +56,7 @@ inline void write_report(const std::string& path, const Outcome& run, const std:
   json.text("end", run.end);
   json.number("cycles", run.cycles);
   json.real("seconds", run.seconds);
+  json.real("cpu_seconds", run.cpu_seconds);
   json.number("fault_beats", faults.count());
   json.number("fault_values", faults.values());
   json.numbers("first_in", run.first_in);
@@ -79,7 +80,7 @@ inline void write_report(const std::string& path, const Outcome& run, const std:
   }
   json.close(']');
   json.open("levels", '{');
-  for (unsigned i = 0; i < kLevelCount; ++i) json.number(kLevelName[i], run.levels[i]);
+  for (unsigned i = 0; i < kLevelCount + kReplayCount; ++i) json.number(kLevelName[i], run.levels[i]);
   json.close('}');
   json.open("faults", '[');
   for (const Fault& f : faults.list()) {
