@@ -36,8 +36,8 @@ module hwq_fifo #(
 
   function automatic logic [ADDR_W-1:0] next(input logic [ADDR_W-1:0] p);
     logic feedback;
-    feedback = p[ADDR_W-1] ^ p[TAP] ^ ((p << 1) == '0);
-    if (SHIFTED) return (p << 1) | ADDR_W'(feedback);
+    feedback = p[ADDR_W-1] ^ p[TAP] ^ (ADDR_W'({p, 1'b0}) == '0);
+    if (SHIFTED) return ADDR_W'({p, feedback});
     return (DEPTH != 2 ** ADDR_W && p == ADDR_W'(DEPTH - 1)) ? '0 : p + 1'b1;
   endfunction
 
