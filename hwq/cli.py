@@ -1,9 +1,9 @@
 """The command line: parse, call the flow, print, exit.
 
 Exit codes: 0 done, 1 a check failed, 2 bad input (unknown options included), 3 a tool is missing or failed (a
-full disk and errors inside hwq included), 130 interrupted. No traceback reaches a user: an unexpected
-error leaves it in a log file. The environment (HWQ_DATA, HWQ_CACHE) is read once, here. Heavy imports wait
-in the commands.
+full disk and errors inside hwq included), 130 interrupted or terminated. No traceback reaches a user: an
+unexpected error leaves it in a log file. The environment (HWQ_DATA, HWQ_CACHE) is read once, here. Heavy imports
+wait in the commands.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -564,6 +565,7 @@ def _say(message: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of `hwq`: never lets a traceback out."""
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         app(args=list(argv) if argv is not None else None, prog_name="hwq")
     except SystemExit as e:
@@ -582,6 +584,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     except Exception as e:
         _say(f"internal error: {type(e).__name__}: {e}\nthis is a bug in hwq; the traceback is in {_log(e)}")
         sys.exit(3)
+
+
+def _terminate(*_: object) -> None:
+    raise KeyboardInterrupt  # so that tools are stopped and temporary files removed, as after Ctrl-C
 
 
 def _interrupted() -> None:

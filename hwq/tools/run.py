@@ -26,6 +26,9 @@ class Completed:
     seconds: float
 
 
+_running: set[subprocess.Popen[str]] = set()
+
+
 def run(argv: Sequence[str | Path], cwd: str | Path, env: Mapping[str, str] | None = None,
         timeout_s: float | None = None, log: str | Path | None = None, check: bool = True) -> Completed:
     """Run `argv` in `cwd` and wait for it; output goes to `log` too if one is named.
@@ -37,6 +40,7 @@ def run(argv: Sequence[str | Path], cwd: str | Path, env: Mapping[str, str] | No
     args = [str(a) for a in argv]
     start = time.monotonic()
     process = _start(args, cwd, env)
+    _running.add(process)
     try:
         out, _ = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
@@ -46,11 +50,20 @@ def run(argv: Sequence[str | Path], cwd: str | Path, env: Mapping[str, str] | No
     except BaseException:
         _stop(process)
         raise
+    finally:
+        _running.discard(process)
     _write_log(log, out)
     if check and process.returncode != 0:
         hint = f"full log: {log}" if log is not None else ""
         raise ToolFailed(args, process.returncode, _tail(out), hint)
     return Completed(out, process.returncode, time.monotonic() - start)
+
+
+def stop_all() -> None:
+    """Kill every process that `run` waits for, in any thread: an interrupt reaches the main thread only."""
+    for process in tuple(_running):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def run_all(argvs: Sequence[Sequence[str | Path]], cwd: str | Path,

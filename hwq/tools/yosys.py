@@ -18,7 +18,7 @@ from pathlib import Path
 
 from hwq.errors import ConfigError, ToolFailed, ToolMissing
 from hwq.record import write_atomic
-from hwq.tools.run import run
+from hwq.tools.run import run, stop_all
 
 CACHE_SCHEMA = 1
 FAMILIES = ("xc7", "xcup", "ecp5", "ice40")
@@ -286,7 +286,8 @@ def synth_all(
             for f in futures:
                 f.result()
         except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+            stop_all()
             raise
     return [replace(done[k], job=j) for k, j in zip(keys, jobs, strict=True)]
 

@@ -1,4 +1,8 @@
 import json
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -122,3 +126,57 @@ def test_other_families_are_counted(build, target):
     write_manifest(build, target=target)
     records = {r.metric: r.value for r in synth.synthesize(build, per_layer=False)}
     assert records["lut"] > 0 and records["ff"] > 0
+
+
+@pytest.mark.synth
+def test_a_terminated_run_stops_its_tools_at_once_and_can_be_repeated(build, tmp_path):
+    # enough adders to keep Yosys busy for longer than this test waits
+    slow = 'module mac #(parameter int unsigned W = 4, parameter W_FILE = "") (input logic clk, '
+    slow += "input logic [63:0] x, input logic [2:0] a, output logic [127:0] q);\n"
+    slow += "  always_ff @(posedge clk) q <= (x * x) ^ ((x + 3) * (x ^ (x << 7))) ^ ((x * 5) * (x - 9));\nendmodule\n"
+    fast = (build / "rtl/mac.sv").read_text()
+    (build / "rtl/mac.sv").write_text(slow)
+    write_manifest(build, instances=[{"name": "m", "module": "mac", "layer": "l0", "params": {}}])
+    argv = [sys.executable, "-m", "hwq.cli", "synth", str(build), "--no-whole"]
+    process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+
+    deadline = time.monotonic() + 60
+    while not children(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1)
+    process.terminate()
+    assert process.wait(timeout=10) == 130
+    assert "interrupted" in process.stderr.read()
+    assert not (build / "record.json").exists()
+    time.sleep(0.5)
+    assert not running_in(str(build))
+    (build / "rtl/mac.sv").write_text(fast)
+    good = {"W_FILE": "mem/a.mem"}
+    write_manifest(
+        build, instances=[{"name": "m", "module": "mac", "layer": "l0", "params": {"W_FILE": "mem/a.mem"}}]
+    )
+    assert synth.synthesize(build, whole=False)
+
+
+def children(pid):
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def running_in(folder):
+    """Processes whose working directory is `folder`."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            if str(link.readlink()) == folder:
+                found.append(link.parent.name)
+        except OSError:
+            continue
+    return found
