@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwq import targets
-from hwq.hw import fold
+from hwq.cost import fold
 from hwq.hw.design import Design, Fold
 from hwq.hw.map import build
 from hwq.ir.graph import Graph, Node, Tensor, blob

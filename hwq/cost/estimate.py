@@ -1,18 +1,32 @@
-"""Closed-form resource estimates. Provisional coefficients: calibrated against Yosys in hwq/cost/calibration."""
+"""Resource estimates: features of each module times coefficients calibrated against Yosys.
+
+`estimate_instance` reads the actual weights and thresholds; `fold_costs` evaluates every folding of a layer at once
+with the contents a random matrix would have. Coefficients: `python -m benchmarks.calibrate`.
+"""
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 from typing import Any
 
 import numpy as np
 
-from hwq import dtype
-from hwq.hw.design import Design
+from hwq import bits
+from hwq.cost import features as ft
+from hwq.hw import pipeline
+from hwq.hw.design import Design, Instance
 from hwq.hw.layers import Layer
+from hwq.hw.map import BRAM18_IN_LUT
 from hwq.ir.graph import Graph
-from hwq.ir.ops import Bipolar, MatVec, Step, Ternary
+from hwq.ir.ops import ArgMax, Bipolar, MatVec, Step, Ternary
 from hwq.targets import Target
+
+BRAM18_IN_LUT = 190  # what one block memory is worth: xc7z020 has 53 200 LUT for 280 BRAM18
+RESOURCES = ("lut", "ff", "bram18", "dsp")
 
 
 @dataclass(frozen=True)
@@ -28,44 +42,193 @@ class Cost:
         return Cost(self.lut + other.lut, self.ff + other.ff, self.bram18 + other.bram18, self.dsp + other.dsp)
 
 
-def fold_costs(graph: Graph, layer: Layer, pe: np.ndarray, simd: np.ndarray, target: Target, clock_mhz: float) -> Cost:
-    """Cost of one layer at many foldings at once; pe, simd: int arrays of one length."""
-    x = graph.tensor(layer.first.inputs[0])
-    pe, simd = pe.astype(np.float64), simd.astype(np.float64)
-    lut = ff = np.zeros_like(pe)
-    bram = np.zeros_like(pe)
-    acc_bits = x.dtype.bits
-    if layer.mat is not None and isinstance(layer.mat.op, MatVec):
-        op = layer.mat.op
-        w_bits = {Bipolar: 1, Ternary: 2}.get(type(op.code), op.code.bits)
-        acc_bits = graph.tensor(layer.mat.outputs[0]).dtype.bits
-        sf, nf = layer.cols / simd, layer.rows / pe
-        mac = (w_bits * x.dtype.bits * 1.1 + 1.5) if not op.xnor else 1.6
-        lut = pe * simd * mac + pe * acc_bits * (sf > 1) + 25
-        ff = pe * acc_bits * 2 + pe * simd * 0.8 + 20
-        depth = sf * nf
-        width = pe * simd * w_bits
-        as_lut = np.where(depth > 1, width * np.maximum(1.0, depth / 64), 0)
-        blocks = np.min([np.ceil(width / w) * np.ceil(depth / (18432 // w)) for w in (36, 18, 9, 4, 2, 1)], axis=0)
-        block = (as_lut > 190 * blocks) & (depth > 1)
-        lut = lut + np.where(block, 0, as_lut)
-        bram = np.where(block, blocks, 0.0)
-        bits = simd * x.dtype.bits
-        lut = lut + np.where(nf > 1, bits * 0.7 * np.ceil(2 * sf / 32) + 20, 0)
-    for node in layer.post:
-        if isinstance(node.op, Step):
-            n = graph.array(node.op.thresholds).shape[1]
-            cf = layer.rows / pe
-            stages = int(np.ceil(np.log2(n + 1)))
-            lut = lut + pe * sum(acc_bits * (1 + cf * 2**s / 64) for s in range(stages)) + 8
-            ff = ff + pe * stages * acc_bits
-    return Cost(lut, ff, bram, np.zeros_like(pe))
+@cache
+def coefficients() -> dict[str, dict[str, dict[str, float]]]:
+    """module -> {"lut": {feature: weight}, "ff": {feature: weight}}."""
+    body: dict[str, Any] = tomllib.loads((resources.files(__package__) / "coefficients.toml").read_text())
+    return body["module"]
+
+
+def weigh(module: str, resource: str, f: ft.Features) -> Any:
+    """Dot product of a module's features with its coefficients."""
+    weights = coefficients().get(module, {}).get(resource, {})
+    return sum((w * f[k] for k, w in weights.items() if k in f), 0.0)
+
+
+# ---- instances, with their contents ----------------------------------------------------------------------------------
+
+
+def _codes(i: Instance, index: int, lanes: int, width: int) -> np.ndarray:
+    return bits.parse_hex_rows(i.mems[index].content, lanes, width)
+
+
+def _columns(i: Instance, index: int, width: int) -> np.ndarray:
+    return _codes(i, index, width, 1).astype(bool)
+
+
+def _mvu(i: Instance) -> tuple[ft.Features, float]:
+    p = i.int_param
+    pe, simd, sf, nf, w_bits, kind = p("PE"), p("SIMD"), p("SF"), p("NF"), p("W_BITS"), p("W_KIND")
+    width, depth = pe * simd * w_bits, sf * nf
+    block = p("STYLE") == 2 and depth > 1
+    rom = 0.0 if block else ft.rom_luts(_columns(i, 0, width))
+    f = mvu_features(pe, simd, sf, nf, w_bits, kind, p("X_BITS"), bool(p("X_SIGNED")), p("ACC_W"), p("PIPE"), rom, block)
+    if depth == 1:
+        codes = _codes(i, 0, pe * simd, w_bits).reshape(pe, simd)
+        w = codes.astype(np.int64) * 2 - 1 if kind in (1, 3) else bits.decode(codes, w_bits, True)
+        start, chain, tree = ft.const_counts(w, w_bits, kind, p("X_BITS"), bool(p("X_SIGNED")), p("ACC_W"))
+        f |= {"terms": 0, "above": 0, "tree": 0, "multiples": 0, "c_start": start, "c_chain": chain, "c_tree": tree, "w_regs": 0}
+    return f, float(ft.block_rams(width, depth)) if block else 0.0
+
+
+def mvu_features(pe: Any, simd: Any, sf: Any, nf: Any, w_bits: int, kind: int, x_bits: int, x_signed: bool, acc_w: int,
+                 pipe: Any, rom: Any, block: Any) -> ft.Features:
+    """hwq_mvu with weights from memory, elementwise over foldings."""
+    pe, simd, sf, nf = (np.asarray(a, dtype=np.int64) for a in (pe, simd, sf, nf))
+    table = {int(s): ft.dot_counts(int(s), w_bits, kind, x_bits, x_signed, acc_w) for s in np.unique(simd)}
+    counts = np.array([table[int(s)] for s in simd.ravel()]).reshape(*simd.shape, 4)
+    acc = pe * acc_w * (sf > 1)
+    return {"one": np.ones_like(pe, dtype=float), "stages": pipe, "address": ft.clog2(sf * nf), "beat": ft.clog2(sf),
+            "terms": pe * counts[..., 0], "above": pe * counts[..., 1], "tree": pe * counts[..., 2],
+            "multiples": counts[..., 3], "acc": acc, "rom": rom, "c_start": 0, "c_chain": 0, "c_tree": 0,
+            "x_regs": simd * x_bits, "w_regs": np.where(block, 0, pe * simd * w_bits), "out": pe * acc_w}
+
+
+def _threshold(i: Instance) -> ft.Features:
+    p = i.int_param
+    lanes, cf, x_w, n = p("PE"), p("CF"), p("X_W"), p("N")
+    k = int(n).bit_length()
+    rows = _codes(i, 0, lanes, x_w + 1).reshape(cf, 1 << k, lanes)
+    s0 = int(ft.clog2(cf))
+    f = {name: float(v) for name, v in ft.threshold(lanes, cf, x_w, n).items()}
+    tree = rom = 0.0
+    for level in range(k):
+        s = s0 + level
+        t = rows[:, 1 << level:2 << level, :].reshape(-1, lanes)
+        if s == 0:  # constants: bits below the lowest one need no look
+            low = np.array([int(v & -v).bit_length() - 1 if v else x_w for v in t[0].astype(np.int64)])
+            tree += float(np.ceil(np.maximum(x_w - low - 1, 0) / 5).sum())
+        elif s <= 3:
+            chunk = max(5 - s, 1)
+            tree += lanes * (1 + int(np.ceil(max(x_w - (6 - s), 0) / chunk)))
+        elif s >= 6:
+            shifts = np.arange(x_w + 1, dtype=np.uint64)
+            columns = ((t[:, :, None] >> shifts) & np.uint64(1)).astype(bool).reshape(len(t), -1)
+            rom += ft.rom_luts(columns)
+    return f | {"tree": tree, "rom": rom, "falling": float(p("FALLING") * lanes)}
+
+
+def features(i: Instance) -> tuple[ft.Features, float]:
+    """(features, BRAM18) of an instance."""
+    p = i.int_param
+    match i.module:
+        case "hwq_mvu":
+            return _mvu(i)
+        case "hwq_threshold":
+            return _threshold(i), 0.0
+        case "hwq_replay":
+            f = ft.replay(p("DATA_W"), p("BEATS"), p("PASSES"), p("DEPTH"))
+            return f, float(ft.block_rams(p("DATA_W"), p("DEPTH"))) if f["block_width"] else 0.0
+        case "hwq_fifo":
+            f = ft.replay(p("DATA_W"), 1, 1, p("DEPTH"))
+            return f, float(ft.block_rams(p("DATA_W"), p("DEPTH"))) if f["block_width"] else 0.0
+        case "hwq_relay":
+            return {"one": 1.0, "width": p("DATA_W")}, 0.0
+        case "hwq_dwc":
+            a, b, w = p("IN_LANES"), p("OUT_LANES"), p("LANE_W")
+            up = b > a
+            r = max(a, b) // min(a, b)
+            c = float(ft.clog2(r))
+            mux = 0 if up else a * w and b * w * np.ceil((r - 1) / 3)
+            return {"up": float(up), "down": float(not up), "up_ratio": c * up, "up_words": float(r * up),
+                    "down_ratio": c * (not up), "down_mux": float(mux), "regs": float(max(a, b) * w)}, 0.0
+        case "hwq_argmax":
+            return argmax_features(p("LANES"), p("CF"), p("X_W"), p("Y_W"), p("PIPE")), 0.0
+        case "hwq_edge_in" | "hwq_edge_out":
+            return {"one": 1.0, "beat": float(ft.clog2(p("BEATS")))}, 0.0
+        case "hwq_scale" | "hwq_requant":
+            m, b = p("M_W"), p("B_W")
+            return {"one": 1.0, "product": float(p("PE") * p("X_W") * m), "rom": float(p("PE") * (m + b) * (p("CF") > 1)),
+                    "out": float(p("PE") * p("Y_W")), "sum": float(p("PE") * (p("X_W") + m))}, 0.0
+        case "hwq_table":
+            return {"one": 1.0, "bits": float(p("PE") * p("Y_W") * np.ceil(p("CF") * p("ENTRIES") / 64))}, 0.0
+        case other:
+            raise KeyError(f"no estimate for module '{other}'")
+
+
+def argmax_features(lanes: Any, cf: Any, x_w: int, y_w: int, pipe: Any) -> ft.Features:
+    lanes, cf = np.asarray(lanes), np.asarray(cf)
+    return {"one": np.ones_like(lanes, dtype=float), "stages": pipe, "tree": (lanes - 1) * (2 * x_w + y_w),
+            "running": (cf > 1) * (2 * x_w + 2 * y_w), "cf": (cf > 1) * 1.0}
+
+
+def estimate_instance(i: Instance) -> Cost:
+    """LUT, FF, BRAM18 and DSP of one instance on a LUT6 part."""
+    f, bram = features(i)
+    lut = max(0.0, float(weigh(i.module, "lut", f)))
+    ff = max(0.0, float(weigh(i.module, "ff", f)))
+    return Cost(lut, ff, bram, 0.0)
 
 
 def estimate_design(design: Design, target: Target) -> dict[str, dict[str, float]]:
-    """Layer name -> {lut, ff, bram18, dsp}, summed over the layer's instances. Provisional."""
+    """Layer name -> {lut, ff, bram18, dsp}, summed over the layer's instances."""
     found: dict[str, dict[str, float]] = {}
     for i in design.instances:
-        layer = found.setdefault(i.layer, {"lut": 0.0, "ff": 0.0, "bram18": 0.0, "dsp": 0.0})
-        layer["lut"] += 10
+        cost = estimate_instance(i)
+        layer = found.setdefault(i.layer, dict.fromkeys(RESOURCES, 0.0))
+        for r in RESOURCES:
+            layer[r] += getattr(cost, r)
     return found
+
+
+# ---- every folding of a layer ----------------------------------------------------------------------------------------
+
+
+def fold_costs(graph: Graph, layer: Layer, pe: np.ndarray, simd: np.ndarray, target: Target, clock_mhz: float) -> Cost:
+    """Cost of one layer at many foldings at once; pe, simd: int arrays of one length."""
+    x = graph.tensor(layer.first.inputs[0])
+    x_bits, x_signed = x.dtype.bits, x.dtype.signed
+    acc_bits = x_bits
+    lut: Any = np.zeros(len(pe))
+    ff: Any = np.zeros(len(pe))
+    bram: Any = np.zeros(len(pe))
+    cf = layer.rows // pe
+    if layer.mat is not None and isinstance(layer.mat.op, MatVec):
+        op = layer.mat.op
+        kind = 3 if op.xnor else {Bipolar: 1, Ternary: 2}.get(type(op.code), 0)
+        w_bits = op.code.bits
+        acc_bits = graph.tensor(layer.mat.outputs[0]).dtype.bits
+        sf, nf = layer.cols // simd, layer.rows // pe
+        width, depth = pe * simd * w_bits, sf * nf
+        as_lut, blocks = ft.expected_rom_luts(width, depth), ft.block_rams(width, depth)
+        block = (as_lut > BRAM18_IN_LUT * blocks) & (depth > 1)
+        pipes = {int(s): [pipeline.mvu_pipe(int(s), w_bits, kind, x_bits, k, 1, clock_mhz) for k in (1, 2)] for s in np.unique(simd)}
+        pipe = np.array([pipes[int(s)][int(k > 1)] for s, k in zip(simd, sf, strict=True)])
+        f = mvu_features(pe, simd, sf, nf, w_bits, kind, x_bits, x_signed, acc_bits, pipe, np.where(block, 0, as_lut), block)
+        if depth.min() == 1:
+            k = int(np.argmin(depth))
+            start, chain, tree = ft.const_counts(graph.array(op.weight), w_bits, kind, x_bits, x_signed, acc_bits)
+            for name, value in {"terms": 0, "above": 0, "tree": 0, "multiples": 0}.items():
+                f[name] = np.array(f[name])
+                f[name][k] = value
+            for name, value in {"c_start": start, "c_chain": chain, "c_tree": tree}.items():
+                f[name] = np.where(np.arange(len(pe)) == k, value, 0)
+        lut, ff, bram = weigh("hwq_mvu", "lut", f), weigh("hwq_mvu", "ff", f), np.where(block, blocks, 0.0)
+        r = ft.replay(simd * x_bits, sf, nf, 2 * sf)
+        folded = nf > 1
+        lut = lut + np.where(folded, weigh("hwq_replay", "lut", r), 2 * simd)
+        ff = ff + np.where(folded, weigh("hwq_replay", "ff", r), 2 * simd * x_bits)
+        bram = bram + np.where(folded & (r["block_width"] > 0), ft.block_rams(simd * x_bits, 2 * sf), 0)
+    for node in layer.post:
+        if isinstance(node.op, Step):
+            f = ft.threshold(pe, cf, acc_bits, graph.array(node.op.thresholds).shape[1])
+            lut, ff = lut + weigh("hwq_threshold", "lut", f), ff + weigh("hwq_threshold", "ff", f)
+        elif isinstance(node.op, ArgMax):
+            f = argmax_features(pe, cf, acc_bits, graph.tensor(node.outputs[0]).dtype.bits, 2)
+            lut, ff = lut + weigh("hwq_argmax", "lut", f), ff + weigh("hwq_argmax", "ff", f)
+    return Cost(np.asarray(lut, dtype=float), np.asarray(ff, dtype=float), np.asarray(bram, dtype=float), np.zeros(len(pe)))
+
+
+def totals(per_layer: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Sum over layers."""
+    return {r: sum(c[r] for c in per_layer.values()) for r in RESOURCES}

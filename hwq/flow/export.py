@@ -20,7 +20,7 @@ from hwq.errors import ConfigError, FitError
 from hwq.flow.model import Model, load_model
 from hwq.flow.vectors import sim_files
 from hwq.frontend import read_qonnx
-from hwq.hw import fold
+from hwq.cost import fold
 from hwq.hw.design import Design, Fold
 from hwq.hw.library import Figures, figures
 from hwq.hw.map import build

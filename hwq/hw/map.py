@@ -22,8 +22,9 @@ from hwq.targets import Target
 MAX_TDATA_BITS = 1024
 W_KIND = {"int": 0, "bipolar": 1, "ternary": 2, "xnor": 3}
 RESOURCE = {"auto": 1, "lut": 1, "dsp": 2}
-STYLE = {"auto": 0, "lut": 1, "block": 2, "constant": 1}
 BRAM18_IN_LUT = 190  # what one block memory is worth: xc7z020 has 53 200 LUT for 280 BRAM18
+STYLE = {"auto": 0, "lut": 1, "block": 2, "constant": 1}
+
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +209,7 @@ def _table(net: _Netlist, end: _End, graph: Graph, layer: Layer, node: Node, tag
         "PE": end.lanes, "CF": cf, "X_W": end.bits, "X_SIGNED": int(end.signed), "BASE": op.base,
         "ENTRIES": entries.shape[1], "Y_W": y.dtype.bits, "STYLE": 0,
         "PIPE": pipeline.table_pipe(entries.shape[1], cf, clock), "INIT_FILE": path}
-    rows = memory.table_rows(entries, end.lanes, y.dtype.bits)
+    rows = memory.table_rows(entries, op.base, end.lanes, y.dtype.bits)
     return net.join(end, name, "hwq_table", layer.name, params, (MemFile(path, rows),), tensor=y.name,
                     bits=y.dtype.bits, signed=y.dtype.signed)
 

@@ -8,7 +8,7 @@ import pytest
 
 from hwq import targets
 from hwq.errors import ConfigError, FoldingError
-from hwq.hw import fold
+from hwq.cost import fold
 from hwq.hw.design import Fold
 from hwq.hw.layers import layers
 from hwq.hw.map import check_folds, divisors

@@ -1,0 +1,106 @@
+"""Fit hwq/cost/coefficients.toml: synthesize every instance of the calibration designs, then non-negative least squares.
+
+    python -m benchmarks.calibrate [--check]
+
+Relative errors are what counts, so each equation is weighed by 1 / sqrt(measured).
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import nnls
+
+from benchmarks.designs import CALIBRATION, design
+from hwq.cost.estimate import estimate_instance, features
+from hwq.flow.export import design_files
+from hwq.hw.design import Design, Instance
+from hwq.ir.graph import Graph
+from hwq.record import write_atomic
+from hwq.tools import yosys
+
+CACHE = Path.home() / ".cache" / "hwq" / "synth"
+OUT = Path(__file__).parent.parent / "hwq" / "cost" / "coefficients.toml"
+
+
+def write_design(folder: Path, graph: Graph, d: Design) -> None:
+    """RTL and memory files of a design, as export lays them out."""
+    for rel, content in design_files(graph, d).items():
+        if rel.startswith(("rtl/", "mem/")):
+            f = folder / rel
+            f.parent.mkdir(parents=True, exist_ok=True)
+            f.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def jobs(folder: Path, d: Design) -> list[yosys.SynthJob]:
+    """One out-of-context job per instance."""
+    from hwq.flow.synth import closure, source_files
+
+    files = source_files(folder)
+    return [yosys.SynthJob(tuple(closure(i.module, files, folder)), i.module, i.params, tuple(m.path for m in i.mems), name=i.name)
+            for i in d.instances]
+
+
+def measure(cases=CALIBRATION, workers: int = 2) -> list[tuple[Instance, yosys.CellCounts]]:
+    """(instance, cells) of every instance of the cases."""
+    found = []
+    for case in cases:
+        graph, d = design(case)
+        with tempfile.TemporaryDirectory() as tmp:
+            folder = Path(tmp)
+            write_design(folder, graph, d)
+            results = yosys.synth_all(jobs(folder, d), folder, CACHE, workers)
+            found += [(i, r.counts) for i, r in zip(d.instances, results, strict=True)]
+        print(f"{case.name}: {len(d.instances)} instances, {sum(r.counts.lut for r in results)} LUT", flush=True)
+    return found
+
+
+def fit(samples: list[tuple[Instance, yosys.CellCounts]]) -> dict[str, dict[str, dict[str, float]]]:
+    """module -> resource -> feature -> coefficient."""
+    table: dict[str, dict[str, dict[str, float]]] = {}
+    for module in sorted({i.module for i, _ in samples}):
+        rows = [(features(i)[0], c) for i, c in samples if i.module == module]
+        names = sorted(rows[0][0])
+        a = np.array([[float(f.get(n, 0)) for n in names] for f, _ in rows])
+        table[module] = {}
+        for resource in ("lut", "ff"):
+            y = np.array([getattr(c, resource) for _, c in rows], dtype=float)
+            w = 1 / np.sqrt(np.maximum(y, 10))
+            coef, _ = nnls(a * w[:, None], y * w)
+            table[module][resource] = {n: round(float(v), 4) for n, v in zip(names, coef, strict=True) if v > 1e-6}
+    return table
+
+
+def dump(table: dict[str, dict[str, dict[str, float]]]) -> str:
+    """TOML text of the coefficients."""
+    out = ["# Made by `python -m benchmarks.calibrate` from Yosys cell counts (LUT6 parts). Do not edit.\n"]
+    for module, resources in table.items():
+        for resource, coef in resources.items():
+            out.append(f"\n[module.{module}.{resource}]\n" + "".join(f"{k} = {v}\n" for k, v in coef.items()))
+    return "".join(out)
+
+
+def residuals(samples: list[tuple[Instance, yosys.CellCounts]]) -> None:
+    """Print measured against estimated LUT of the larger instances."""
+    for i, c in samples:
+        est = estimate_instance(i)
+        if c.lut >= 40:
+            print(f"{i.module:14} {i.name:12} lut {c.lut:6d} est {est.lut:8.1f} {100 * (est.lut / c.lut - 1):+6.1f}%   "
+                  f"ff {c.ff:6d} est {est.ff:8.1f}  bram {c.bram18} est {est.bram18:.0f}  {dict(i.params) if abs(est.lut / c.lut - 1) > .15 else ''}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="print residuals of the present coefficients, write nothing")
+    args = parser.parse_args()
+    samples = measure()
+    if not args.check:
+        write_atomic(OUT, dump(fit(samples)))
+    residuals(samples)
+
+
+if __name__ == "__main__":
+    main()
