@@ -235,9 +235,14 @@ def _cifar10(folder: Path) -> Dataset:
 def _unsw(folder: Path) -> Dataset:
     npz = folder / "unsw_nb15.npz"
     if npz.is_file():
-        z = files.read_npz(npz, ("x", "y", "train_index", "test_index", "feature_names"))
+        texts = ("proto", "service", "state")
+        needed = ("x", "y", "train_index", "test_index", "feature_names", *(f"{t}_names" for t in texts))
+        z = files.read_npz(npz, needed)
         names = tuple(str(n) for n in z["feature_names"])
-        x, y, tr, te = z["x"], z["y"], z["train_index"], z["test_index"]
+        x, y, tr, te = z["x"].copy(), z["y"], z["train_index"], z["test_index"]
+        for text in texts:  # indices into the file's own names -> codes that every source shares
+            column = names.index(text)
+            x[:, column] = files.name_codes(z[f"{text}_names"])[x[:, column].astype(int)]
         return Dataset(
             "unsw_nb15",
             x[tr],
@@ -265,7 +270,7 @@ def _unsw(folder: Path) -> Dataset:
             ["unsw_nb15.npz", *(f"unsw_nb15/{n}" for n in names2)],
             "https://research.unsw.edu.au/projects/unsw-nb15-dataset",
         )
-    (names, x, y), (names_t, xt, yt) = files.read_unsw_csv(found)
+    (names, x, y), (names_t, xt, yt) = (files.read_unsw_csv(p) for p in found)
     if names != names_t:
         raise DataError(f"data set 'unsw_nb15': {found[0].name} and {found[1].name} have different columns")
     return Dataset("unsw_nb15", x, y, xt, yt, ("normal", "attack"), "official", names, _categorical(names))

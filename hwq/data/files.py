@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import struct
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -86,36 +88,31 @@ def undo_cifar_residual(d: NDArray[np.uint8]) -> NDArray[np.uint8]:
 Table = tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.int64]]
 
 
-def read_unsw_csv(paths: Sequence[Path]) -> list[Table]:
-    """The official UNSW-NB15 CSVs -> (feature names, x [N, 42], y [N]) each.
-
-    Text columns become codes into the sorted names of the first file; a name it lacks gets the next free
-    code, which no one-hot encoding fitted on the first file knows.
-    """
-    codes: dict[str, dict[str, int]] = {}
-    out = []
-    for path in paths:
-        with path.open(newline="", encoding="utf-8-sig") as f:
-            header, *rows = [r for r in csv.reader(f) if r]
-        if "label" not in header or "proto" not in header:
-            raise DataError(f"{path}: no 'label' or 'proto' column; it has {', '.join(header[:8])} ...")
-        columns = dict(zip(header, zip(*rows, strict=True), strict=True))
-        names = tuple(h for h in header if h not in ("id", "attack_cat", "label"))
-        x = np.empty((len(rows), len(names)))
-        for i, name in enumerate(names):
-            x[:, i] = _numbers(path, name, columns[name], codes)
-        out.append((names, x, np.asarray(columns["label"]).astype(np.int64)))
-    return out
+def name_codes(names: Sequence[str]) -> NDArray[np.float64]:
+    """CRC-32 of each name: a code that means the same whatever file or order the name came from."""
+    return np.asarray([zlib.crc32(str(n).encode()) for n in names], dtype=np.float64)
 
 
-def _numbers(
-    path: Path, name: str, column: Sequence[str], codes: dict[str, dict[str, int]]
-) -> NDArray[np.float64]:
+def read_unsw_csv(path: Path) -> Table:
+    """An official UNSW-NB15 CSV -> (feature names, x [N, 42], y [N]); text columns as `name_codes`."""
+    text = io.StringIO(read_bytes(path).decode("utf-8-sig"), newline="")
+    header, *rows = [r for r in csv.reader(text) if r] or [[]]
+    if "label" not in header or "proto" not in header or not rows:
+        raise DataError(
+            f"{path}: no rows, or no 'label' or 'proto' column; it has {', '.join(header[:8])} ..."
+        )
+    ragged = [i + 2 for i, r in enumerate(rows) if len(r) != len(header)]
+    if ragged:
+        raise DataError(f"{path}: line {ragged[0]} has not the {len(header)} columns of the header")
+    columns = dict(zip(header, zip(*rows, strict=True), strict=True))
+    names = tuple(h for h in header if h not in ("id", "attack_cat", "label"))
+    x = np.stack([_numbers(path, name, columns[name]) for name in names], axis=1)
+    return names, x, _numbers(path, "label", columns["label"]).astype(np.int64)
+
+
+def _numbers(path: Path, name: str, column: Sequence[str]) -> NDArray[np.float64]:
     if name in ("proto", "service", "state"):
-        known = codes.setdefault(name, {v: i for i, v in enumerate(sorted(set(column)))})
-        for value in column:
-            known.setdefault(value, len(known))
-        return np.asarray([known[v] for v in column], dtype=np.float64)
+        return name_codes(column)
     try:
         return np.asarray(column).astype(np.float64)
     except ValueError as e:

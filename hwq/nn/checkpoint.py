@@ -57,6 +57,12 @@ def save_checkpoint(
     )
 
 
+def save_final(path: Path, net: nn.Module) -> None:
+    """Add the finished net (best epoch, statistics re-estimated) to a checkpoint, as `final`."""
+    body = torch.load(path, map_location="cpu", weights_only=True)
+    save_torch(path, {**body, "final": net.state_dict()})
+
+
 def load_checkpoint(
     path: Path,
     config_hash: str,

@@ -96,7 +96,7 @@ def load_float(net: nn.Module, path: Path, device: torch.device) -> None:
         body = torch.load(path, map_location=device, weights_only=True)
     except Exception as e:  # torch raises many kinds for a damaged file
         raise ModelError(f"init = '{path}': not a torch checkpoint ({type(e).__name__}: {e})") from None
-    state = body.get("best_state", body.get("state_dict", body))
+    state = next((body[k] for k in ("final", "best_state", "state_dict") if k in body), body)
     own = net.state_dict()
     wrong = [f"'{k}' is missing" for k in own if k not in state and not _is_quantizer(k)]
     wrong += [

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from hwq import record
 from hwq.data.plugin import resolve
 from hwq.errors import ConfigError
-from hwq.nn.checkpoint import load_checkpoint, save_checkpoint, save_torch, snapshot
+from hwq.nn.checkpoint import load_checkpoint, save_checkpoint, save_final, save_torch, snapshot
 from hwq.nn.evaluate import accuracy
 from hwq.nn.export import save_model
 from hwq.nn.hooks import Hooks, param_groups
@@ -72,6 +72,7 @@ def train(
         net, data, r.train, r.head, run / "checkpoint.pt", r.config_hash(), resume, progress, r.name
     )
 
+    save_final(run / "checkpoint.pt", net)
     record.write_atomic(run / "recipe.toml", r.to_toml())
     record.write_atomic(run / "encoding.json", data.encoding.to_json())
     save_model(

@@ -84,17 +84,49 @@ def test_cifar_residuals_and_binary_batches_give_the_same_images(tmp_path):
         assert np.array_equal(got.y_train, np.tile(y, copies))
 
 
-def test_unsw_csv_codes_text_by_the_training_file(tmp_path):
-    head = "id,dur,proto,service,state,sbytes,attack_cat,label\n"
-    train = head + "1,0.5,udp,-,INT,10,Normal,0\n2,1.5,tcp,http,FIN,20,DoS,1\n"
-    (tmp_path / "UNSW_NB15_training-set.csv").write_text("\ufeff" + train)
-    (tmp_path / "UNSW_NB15_testing-set.csv").write_text(head + "1,2.5,sctp,-,FIN,30,Normal,0\n")
-    d = load("unsw_nb15", tmp_path)
+UNSW_HEAD = "id,dur,proto,service,state,sbytes,attack_cat,label\n"
+
+
+def test_unsw_csv_and_npz_give_a_text_the_same_code(tmp_path):
+    (tmp_path / "csv").mkdir()
+    train = UNSW_HEAD + "1,0.5,udp,-,INT,10,Normal,0\n2,1.5,tcp,http,FIN,20,DoS,1\n"
+    (tmp_path / "csv" / "UNSW_NB15_training-set.csv").write_text("\ufeff" + train)
+    zipped = gzip.compress((UNSW_HEAD + "1,2.5,sctp,-,FIN,30,Normal,0\n").encode())
+    (tmp_path / "csv" / "UNSW_NB15_testing-set.csv.gz").write_bytes(zipped)
+    d = load("unsw_nb15", tmp_path / "csv")
     assert d.feature_names == ("dur", "proto", "service", "state", "sbytes")
     assert d.categorical == (1, 2, 3)
-    assert d.x_train.tolist() == [[0.5, 1, 0, 1, 10], [1.5, 0, 1, 0, 20]]
-    assert d.x_test.tolist() == [[2.5, 2, 0, 0, 30]]
+    assert d.x_train[:, [0, 4]].tolist() == [[0.5, 10], [1.5, 20]]
     assert d.y_train.tolist() == [0, 1]
+    (tmp_path / "npz").mkdir()
+    np.savez(
+        tmp_path / "npz" / "unsw_nb15.npz",
+        x=np.array([[0.5, 2, 0, 1, 10], [1.5, 1, 1, 0, 20], [2.5, 0, 0, 0, 30]]),
+        y=np.array([0, 1, 0]),
+        train_index=np.array([0, 1]),
+        test_index=np.array([2]),
+        feature_names=np.array(d.feature_names),
+        proto_names=np.array(["sctp", "tcp", "udp"]),
+        service_names=np.array(["-", "http"]),
+        state_names=np.array(["FIN", "INT"]),
+    )
+    same = load("unsw_nb15", tmp_path / "npz")
+    assert np.array_equal(same.x_train, d.x_train)
+    assert np.array_equal(same.x_test, d.x_test)
+    assert len(np.unique(np.concatenate([d.x_train, d.x_test])[:, 1])) == 3
+
+
+def test_unsw_csv_with_a_short_line_or_text_for_a_number_is_refused(tmp_path):
+    whole = UNSW_HEAD + "1,0.5,udp,-,INT,10,Normal,0\n"
+    (tmp_path / "UNSW_NB15_testing-set.csv").write_text(whole)
+    for text, says in (
+        (whole + "2,0.5\n", "line 3 has not the 8 columns"),
+        (whole.replace("0.5", "fast"), "column 'dur': could not convert"),
+        ("a,b\n1,2\n", "no 'label' or 'proto' column; it has a, b"),
+    ):
+        (tmp_path / "UNSW_NB15_training-set.csv").write_text(text)
+        with pytest.raises(DataError, match=says):
+            load("unsw_nb15", tmp_path)
 
 
 @pytest.mark.parametrize("arff", [True, False])

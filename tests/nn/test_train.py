@@ -19,7 +19,7 @@ from hwq import record  # noqa: E402
 from hwq.data import Encoding  # noqa: E402
 from hwq.errors import ConfigError, ModelError  # noqa: E402
 from hwq.nn import train as training  # noqa: E402
-from hwq.nn.evaluate import logits, predictions  # noqa: E402
+from hwq.nn.evaluate import load_run, logits, predictions, quantizer_levels  # noqa: E402
 from hwq.nn.prepare import build, prepare  # noqa: E402
 from hwq.nn.publish import publish  # noqa: E402
 from hwq.nn.recipe import Recipe, load_recipe, parse_recipe  # noqa: E402
@@ -78,7 +78,10 @@ def workplace(tmp_path, monkeypatch):
     (tmp_path / "toy_data.py").write_text(LOADER)
     (tmp_path / "toy_net.py").write_text(USER_NET)
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # nets this small only lose time with more
+    yield
+    torch.set_num_threads(before)
 
 
 def toy(**change) -> Recipe:
@@ -145,15 +148,25 @@ def test_the_exported_model_computes_what_was_trained(tmp_path, scale, bias):
     r = toy(head="logits", quant={**BODY["quant"], "weight_scale": scale, "bias": bias})
     out = run(r, tmp_path / "run")
     data = prepare(r, None, torch.device("cpu"))
-    net = build(r, 12)
-    net.load_state_dict(torch.load(out / "checkpoint.pt", weights_only=True)["best_state"])
-    training.reestimate_norms(net, data.train.x)
-    frames = data.test.x[:20]
-    want, got = logits(net, frames), outputs_of(out / "model.onnx", frames.numpy())
-    if np.abs(want - got).max() > 1e-4:  # the run kept the statistics of the epoch
-        net.load_state_dict(torch.load(out / "checkpoint.pt", weights_only=True)["best_state"])
-        want = logits(net, frames)
+    frames = data.test.x[:6]
+    want, got = logits(load_run(out)[1], frames), outputs_of(out / "model.onnx", frames.numpy())
     assert np.allclose(want, got, atol=1e-4)
+
+
+def test_a_finished_run_gives_back_its_net_and_the_levels_of_every_quantizer(tmp_path):
+    out = run(toy(head="logits"), tmp_path / "run")
+    r, net = load_run(out)
+    data = prepare(r, None, torch.device("cpu"))
+    want = logits(net, data.test.x[:10])
+    assert np.allclose(want, outputs_of(out / "model.onnx", data.test.x[:10].numpy()), atol=1e-4)
+    single, double = (quantizer_levels(net, data.test.x, double) for double in (False, True))
+    assert list(single) == ["input", "layers.fc1.act", "layers.fc2.act"]
+    for level, lo, hi in zip(single.values(), (-3, 0, -1), (3, 15, 1), strict=True):
+        assert lo <= level.min() < level.max() <= hi
+    for name in single:  # they may differ where a value lies on a rounding boundary, nowhere else
+        assert np.abs(single[name] - double[name]).max() <= 1
+        assert (single[name] != double[name]).mean() < 0.01
+    assert np.array_equal(logits(net, data.test.x[:10]), want)
 
 
 def test_record_encoding_and_model_of_a_run_agree_on_the_test_set(tmp_path):
