@@ -44,7 +44,8 @@ def unpack_beats(words: Words, lanes: int, bits: int) -> NDArray[np.uint64]:
     flat = np.unpackbits(w.reshape(-1, nwords).view(np.uint8), axis=1, bitorder="little")[:, : lanes * bits]
     lane_bits = flat.reshape(-1, lanes, bits).astype(np.uint64)
     codes = (lane_bits << np.arange(bits, dtype=np.uint64)).sum(axis=2, dtype=np.uint64)
-    return codes.reshape(*lead, beats * lanes)
+    out: NDArray[np.uint64] = codes.reshape(*lead, beats * lanes)
+    return out
 
 
 def hex_rows(codes: NDArray[np.uint64], bits: int) -> str:

@@ -1,4 +1,6 @@
-"""The oracle of the lowering: the int graph, run by the golden executor, against the exact reference, value by value."""
+"""The oracle of the lowering: the int graph, run by the golden executor, against the exact reference, value
+by value.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ def decisions(graph: Graph) -> list[Node]:
 
 
 def host_tensor(real: Graph, node: Node, lowered: Graph) -> str | None:
-    """The int graph input a quantizer became, if it is a host quantizer: no other decision or matrix stands before it."""
+    """The int graph input a quantizer became, if it is a host quantizer: no other decision or matrix stands
+    before it.
+    """
     t = node.inputs[0]
     while t not in real.inputs:
         before = real.producer(t)
@@ -30,14 +34,18 @@ def host_tensor(real: Graph, node: Node, lowered: Graph) -> str | None:
 
 
 def assert_int_graph_is_exact(model: bytes, x: np.ndarray) -> Graph:
-    """Every quantizer and output of the int graph equals the reference, integer for integer; returns the int graph."""
+    """Every quantizer and output of the int graph equals the reference, integer for integer; returns the int
+    graph.
+    """
     real = read_qonnx(model)
     lowered = lower(real)
     want = reference(real, [x])
     got = execute(lowered, host_quantize(lowered, [x]), keep="all")
     made_by = {n.source: n for n in lowered.nodes if not isinstance(n.op, ops.Combine)}
     for node in decisions(real):
-        tensor = host_tensor(real, node, lowered) or (made_by[node.name].outputs[0] if node.name in made_by else None)
+        tensor = host_tensor(real, node, lowered) or (
+            made_by[node.name].outputs[0] if node.name in made_by else None
+        )
         if tensor is None:
             continue  # feeds nothing
         meaning = lowered.tensor(tensor).real

@@ -1,4 +1,6 @@
-"""Random QONNX networks made with onnx.helper: dense layers, quantizers and elementwise chains of every supported kind."""
+"""Random QONNX networks made with onnx.helper: dense layers, quantizers and elementwise chains of every
+supported kind.
+"""
 
 from __future__ import annotations
 
@@ -37,25 +39,48 @@ class Net:
 
     def add(self, op: str, *inputs: str, domain: str = "", outs: int = 1, **attrs: Any) -> str:
         names = [f"t{len(self.nodes)}" + ("" if i == 0 else f"_{i}") for i in range(outs)]
-        self.nodes.append(helper.make_node(op, list(inputs), names, name=f"n{len(self.nodes)}_{op}", domain=domain, **attrs))
+        self.nodes.append(
+            helper.make_node(op, list(inputs), names, name=f"{op}_{len(self.nodes)}", domain=domain, **attrs)
+        )
         return names[0]
 
     def then(self, op: str, *consts: str, **kw: Any) -> str:
         self.x = self.add(op, self.x, *consts, **kw)
         return self.x
 
-    def quant(self, x: str, scale: Any, zero: Any = 0.0, bits: float = 4, signed: int = 1, narrow: int = 0,
-              rounding: str = "ROUND") -> str:
-        return self.add("Quant", x, self.const(scale), self.const(zero), self.const(bits), domain=DOMAIN,
-                        signed=signed, narrow=narrow, rounding_mode=rounding)
+    def quant(
+        self,
+        x: str,
+        scale: Any,
+        zero: Any = 0.0,
+        bits: float = 4,
+        signed: int = 1,
+        narrow: int = 0,
+        rounding: str = "ROUND",
+    ) -> str:
+        return self.add(
+            "Quant",
+            x,
+            self.const(scale),
+            self.const(zero),
+            self.const(bits),
+            domain=DOMAIN,
+            signed=signed,
+            narrow=narrow,
+            rounding_mode=rounding,
+        )
 
     def bipolar(self, x: str, scale: Any = 1.0) -> str:
         return self.add("BipolarQuant", x, self.const(scale), domain=DOMAIN)
 
     def model(self) -> onnx.ModelProto:
         g = helper.make_graph(
-            self.nodes, "net", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, *self.shape])],
-            [helper.make_tensor_value_info(o, self.output_type, None) for o in (self.outputs or [self.x])], self.inits)
+            self.nodes,
+            "net",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, *self.shape])],
+            [helper.make_tensor_value_info(o, self.output_type, None) for o in (self.outputs or [self.x])],
+            self.inits,
+        )
         for name, text in self.annotations.items():
             q = g.quantization_annotation.add()
             q.tensor_name = name
@@ -69,7 +94,9 @@ class Net:
 
 
 class Dice:
-    """Draws of a network's choices and numbers: choices from hypothesis, bulk numbers from a seeded generator."""
+    """Draws of a network's choices and numbers: choices from hypothesis, bulk numbers from a seeded
+    generator.
+    """
 
     def __init__(self, draw: st.DrawFn) -> None:
         self.draw = draw
@@ -80,7 +107,9 @@ class Dice:
 
     def scale(self, n: int, channels: bool = True) -> Any:
         """A positive float32 scale: power of two, 'learned', or per channel."""
-        kind = self.pick("one", "pow2", "float", "channels") if channels else self.pick("one", "pow2", "float")
+        kind = (
+            self.pick("one", "pow2", "float", "channels") if channels else self.pick("one", "pow2", "float")
+        )
         if kind == "channels":
             return self.rng.uniform(0.02, 0.3, n).astype(np.float32)
         return {"one": 1.0, "pow2": 0.125, "float": float(np.float32(self.rng.uniform(0.02, 0.9)))}[kind]
@@ -106,15 +135,22 @@ def weights(net: Net, dice: Dice, rows: int, cols: int) -> tuple[str, bool]:
         case "ternary":
             return net.quant(net.const(w), dice.scale(1, channels=False), bits=2, narrow=1), across
         case "int":
-            return net.quant(net.const(w), dice.scale(1, False), bits=bits, narrow=dice.pick(0, 1),
-                             rounding=dice.pick(*ROUNDINGS)), across
+            return net.quant(
+                net.const(w),
+                dice.scale(1, False),
+                bits=bits,
+                narrow=dice.pick(0, 1),
+                rounding=dice.pick(*ROUNDINGS),
+            ), across
         case "channels":
             return net.quant(net.const(w), dice.rng.uniform(0.02, 0.3, side), bits=bits, narrow=1), across
         case "grid":
             s = np.float32(dice.scale(1, False))
             q = dice.rng.integers(-3, 4, shape).astype(np.float32) * s
             return net.quant(net.const(q), s, bits=3, narrow=1), across
-    return net.quant(net.const(w), dice.scale(1, False), zero=float(dice.pick(1, 2)), bits=bits, signed=0), across
+    return net.quant(
+        net.const(w), dice.scale(1, False), zero=float(dice.pick(1, 2)), bits=bits, signed=0
+    ), across
 
 
 def dense(net: Net, dice: Dice, rows: int) -> None:
@@ -139,7 +175,9 @@ def dense(net: Net, dice: Dice, rows: int) -> None:
 def elementwise(net: Net, dice: Dice) -> None:
     """One elementwise operator of any kind, scalar or per channel, of either sign."""
     n = net.n
-    kind = dice.pick("bn", "bn", "add", "sub", "rsub", "mul", "div", "relu", "clip", "tanh", "sigmoid", "leaky", "none")
+    kind = dice.pick(
+        "bn", "bn", "add", "sub", "rsub", "mul", "div", "relu", "clip", "tanh", "sigmoid", "leaky", "none"
+    )
     signed = np.where(dice.rng.random(n) < 0.3, -1, 1)
     size = dice.pick((), (n,), (1, n))
     factor = (signed * dice.rng.uniform(0.1, 2, n)).astype(np.float32)
@@ -150,8 +188,14 @@ def elementwise(net: Net, dice: Dice) -> None:
             gamma = (signed * dice.rng.uniform(0.1, 2, n)).astype(np.float32)
             gamma[dice.rng.random(n) < 0.15] = 0
             var = dice.pick(np.ones(n), np.full(n, 4.0), dice.rng.uniform(0.1, 9, n)).astype(np.float32)
-            net.then("BatchNormalization", net.const(gamma), net.const(dice.values(n)), net.const(dice.values(n)),
-                     net.const(var), epsilon=dice.pick(0.0, 1e-5))
+            net.then(
+                "BatchNormalization",
+                net.const(gamma),
+                net.const(dice.values(n)),
+                net.const(dice.values(n)),
+                net.const(var),
+                epsilon=dice.pick(0.0, 1e-5),
+            )
         case "add" | "sub":
             net.then(kind.capitalize(), net.const(shift))
         case "rsub":
@@ -176,20 +220,33 @@ def quantizer(net: Net, dice: Dice, channels: bool = True) -> None:
             signed, bits = dice.pick(0, 1), dice.pick(1, 2, 3, 4)
             narrow = 0 if bits == 1 else dice.pick(0, 1)
             zero = float(dice.pick(0, 0, 1, -2)) if bits > 1 else 0.0
-            net.x = net.quant(net.x, dice.scale(n, channels), zero, bits, signed, narrow, dice.pick(*ROUNDINGS))
+            net.x = net.quant(
+                net.x, dice.scale(n, channels), zero, bits, signed, narrow, dice.pick(*ROUNDINGS)
+            )
         case "bipolar":
             net.x = net.bipolar(net.x, dice.scale(n, channels=False))
         case "thresholds":
             rows, steps = dice.pick(1, n), dice.pick(1, 3, 5)
             t = np.sort(np.resize(dice.values(n * steps + 1), (rows, steps)), axis=1)
-            net.then("MultiThreshold", net.const(t), domain=DOMAIN, out_dtype="INT8", out_scale=dice.pick(1.0, 2.0, 0.3),
-                     out_bias=dice.pick(0.0, -1.0))
+            net.then(
+                "MultiThreshold",
+                net.const(t),
+                domain=DOMAIN,
+                out_dtype="INT8",
+                out_scale=dice.pick(1.0, 2.0, 0.3),
+                out_bias=dice.pick(0.0, -1.0),
+            )
 
 
 def head(net: Net, dice: Dice) -> None:
     kind = dice.pick("logits", "argmax", "softmax_argmax", "topk", "quantizer", "bn_argmax")
     if kind == "bn_argmax":
-        parts = [dice.rng.uniform(-1, 2, net.n), dice.values(net.n), dice.values(net.n), dice.rng.uniform(0.1, 9, net.n)]
+        parts = [
+            dice.rng.uniform(-1, 2, net.n),
+            dice.values(net.n),
+            dice.values(net.n),
+            dice.rng.uniform(0.1, 9, net.n),
+        ]
         net.then("BatchNormalization", *map(net.const, parts))
     match kind:
         case "bn_argmax":

@@ -33,10 +33,13 @@ def int_graph(model: Model) -> Graph:
 def run(model: str | Path | Model, x: NDArray[Any], *, encoded: bool = False) -> Outputs:
     """Run frames through the integer network: exactly what the hardware computes.
 
-    x: [frames, ...]. Raw features of the model's data set, which the model's encoding turns into its inputs; with
-    `encoded`, or for a model without an encoding, the network's float32 inputs (integers, for an integer input).
-    Returns int64 [frames, ...] of the output, or a dict by name where there are several. What an integer means is
-    `int_graph(model).tensor(output).real`. Raises DataError on a wrong shape, NaN, infinity or a value out of range.
+    x: [frames, ...]. Raw features of the model's data set, which the model's encoding turns into its inputs;
+    with `encoded`, or for a model without an encoding, the network's float32 inputs (integers, for an integer
+    input). Returns int64 [frames, ...] of the output, or a dict by name where there are several. What an
+    integer
+    means is `int_graph(model).tensor(output).real`. Raises DataError on a wrong shape, NaN, infinity or a
+    value out of
+    range.
     """
     if not isinstance(model, Model):
         model = load_model(model)
@@ -50,13 +53,17 @@ def run(model: str | Path | Model, x: NDArray[Any], *, encoded: bool = False) ->
 
 
 def features(model: Model, graph: Graph, x: NDArray[Any], encoded: bool, first: int = 0) -> NDArray[Any]:
-    """x as the network's one input wants it: checked, encoded, flattened to [frames, n]. first: number of frame 0."""
+    """x as the network's one input wants it: checked, encoded, flattened to [frames, n]. first: number of
+    frame 0.
+    """
     if len(graph.inputs) != 1:
         raise DataError(f"model '{model.name}' has {len(graph.inputs)} inputs; use hwq.golden for several")
     if x.dtype.kind not in "fiub":
         raise DataError(f"model '{model.name}': input of type {x.dtype}; numbers are needed")
     if x.ndim < 2 or len(x) == 0:
-        raise DataError(f"model '{model.name}': input of shape {x.shape}; [frames, features] is needed, frames >= 1")
+        raise DataError(
+            f"model '{model.name}': input of shape {x.shape}; [frames, features] is needed, frames >= 1"
+        )
     if x.dtype.kind == "f" and not np.isfinite(x).all():
         at = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
         place = f"frame {at[0] + first}, feature {at[1:] if len(at) > 2 else at[1]}"
@@ -65,12 +72,16 @@ def features(model: Model, graph: Graph, x: NDArray[Any], encoded: bool, first: 
         x = model.encoding.apply(x.reshape(len(x), -1))
     t = graph.tensor(graph.inputs[0])
     if int(np.prod(x.shape[1:])) != t.size:
-        raise DataError(f"model '{model.name}': frames of shape {x.shape[1:]} hold {int(np.prod(x.shape[1:]))} values, "
-                        f"the network takes {t.size}")
+        raise DataError(
+            f"model '{model.name}': frames of shape {x.shape[1:]} hold {int(np.prod(x.shape[1:]))} values, "
+            f"the network takes {t.size}"
+        )
     if graph.host[0] is None:
         whole = np.asarray(x, dtype=np.int64)
         if not np.array_equal(whole, x):
-            raise DataError(f"model '{model.name}': the network takes integers {min(t.lo)}..{max(t.hi)}, "
-                            "the input holds fractions")
+            raise DataError(
+                f"model '{model.name}': the network takes integers {min(t.lo)}..{max(t.hi)}, "
+                "the input holds fractions"
+            )
         return whole.reshape(len(x), -1)
     return np.asarray(x, dtype=np.float32).reshape(len(x), -1)

@@ -20,7 +20,9 @@ FILES = ("model.onnx", "model.onnx.xz")
 
 @dataclass(frozen=True)
 class Model:
-    """A model at hand. `onnx_bytes` is plain ONNX; recipe, encoding and records are empty for a bare QONNX file."""
+    """A model at hand. `onnx_bytes` is plain ONNX; recipe, encoding and records are empty for a bare QONNX
+    file.
+    """
 
     name: str
     onnx_bytes: bytes
@@ -43,7 +45,8 @@ def shipped() -> list[str]:
 
 
 def load_model(spec: str | Path) -> Model:
-    """Read a run directory, a shipped model (by name, or as models/trained/<name>), an .onnx or an .onnx.xz file.
+    """Read a run directory, a shipped model (by name, or as models/trained/<name>), an .onnx or an .onnx.xz
+    file.
 
     Raises ModelError naming what was looked for and what exists.
     """
@@ -57,9 +60,11 @@ def load_model(spec: str | Path) -> Model:
     if name in shipped():
         return _from_dir(_trained() / name)
     runs = sorted(str(p.parent) for f in FILES for p in Path("runs").glob(f"*/{f}"))
-    raise ModelError(f"model '{spec}': no such directory, file or shipped model; "
-                     f"shipped: {_listing(shipped())}; runs here: {_listing(runs)}; "
-                     "or give a QONNX file (.onnx, .onnx.xz)")
+    raise ModelError(
+        f"model '{spec}': no such directory, file or shipped model; "
+        f"shipped: {_listing(shipped())}; runs here: {_listing(runs)}; "
+        "or give a QONNX file (.onnx, .onnx.xz)"
+    )
 
 
 def _listing(names: Iterable[str]) -> str:
@@ -73,13 +78,20 @@ def _trained() -> Path:
 def _from_dir(path: Path) -> Model:
     source = next((path / f for f in FILES if (path / f).is_file()), None)
     if source is None:
-        raise ModelError(f"{path}: holds neither {' nor '.join(FILES)}; train with 'hwq train', or give a QONNX file")
+        raise ModelError(
+            f"{path}: holds neither {' nor '.join(FILES)}; train with 'hwq train', or give a QONNX file"
+        )
     recipe = _toml(path / "recipe.toml")
     encoding = path / "encoding.json"
     name = str(recipe["name"]) if recipe and "name" in recipe else path.resolve().name
-    return Model(name, load_bytes(source)[0], recipe,
-                 Encoding.from_json(encoding.read_text()) if encoding.is_file() else None,
-                 path.resolve(), tuple(record.load(path / "record.json")))
+    return Model(
+        name,
+        load_bytes(source)[0],
+        recipe,
+        Encoding.from_json(encoding.read_text()) if encoding.is_file() else None,
+        path.resolve(),
+        tuple(record.load(path / "record.json")),
+    )
 
 
 def _toml(path: Path) -> dict[str, Any] | None:

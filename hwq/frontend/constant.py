@@ -1,4 +1,4 @@
-"""Constants of an ONNX graph, kept exact: plain arrays, or quantized ones as integers times a rational scale."""
+"""Constants of an ONNX graph, kept exact: plain arrays, or integers times a rational scale."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Const:
     """An array known when the file is read.
 
     Plain: `ints` None, the values are `raw` (any numpy number type, or object array of Fractions).
-    Quantized: value = ints * scale, `scale` an object array of Fractions broadcastable to the ints' shape with the
-    same number of axes; `bits` and `signed` are the quantizer's (1 bit signed: bipolar).
+    Quantized: value = ints * scale, `scale` an object array of Fractions broadcastable to the ints' shape
+    with the same number of axes; `bits` and `signed` are the quantizer's (1 bit signed: bipolar).
     """
 
     raw: NDArray[Any] | None = None
@@ -53,8 +53,11 @@ class Const:
             return replace(self, raw=self.raw.reshape(shape))
         assert self.scale is not None
         scale = self.scale
-        scale = (scale.reshape((1,) * len(shape)) if scale.size == 1
-                 else np.broadcast_to(scale, self.ints.shape).reshape(shape))
+        scale = (
+            scale.reshape((1,) * len(shape))
+            if scale.size == 1
+            else np.broadcast_to(scale, self.ints.shape).reshape(shape)
+        )
         return replace(self, ints=self.ints.reshape(shape), scale=scale)
 
     def transposed(self, perm: tuple[int, ...]) -> Const:
@@ -66,9 +69,11 @@ class Const:
 
 
 def quantize(x: Const, op: Quant, scale: ObjectArray, zero: ObjectArray) -> Const:
-    """QONNX Quant of a constant, exactly: float64 does the bulk, every value near a rounding edge is done in Fractions.
+    """QONNX Quant of a constant, exactly: float64 does the bulk, every value near a rounding edge is done in
+    Fractions.
 
-    scale, zero: Fractions broadcastable to x. The zero point is folded into the integers: value = scale * (q - zero).
+    scale, zero: Fractions broadcastable to x. The zero point is folded into the integers: value = scale * (q
+    - zero).
     """
     shape = x.shape
     scale = _rank(scale, len(shape))
@@ -121,7 +126,7 @@ def round_exactly(v: Fraction, rounding: str) -> int:
     raise ValueError(rounding)
 
 
-def _round_floats(r: NDArray[np.float64], rounding: str) -> NDArray[np.float64]:
+def _round_floats(r: NDArray[np.float64], rounding: str) -> NDArray[Any]:
     sign, magnitude = np.sign(r), np.abs(r)
     match rounding:
         case "CEIL":
@@ -140,11 +145,14 @@ def _round_floats(r: NDArray[np.float64], rounding: str) -> NDArray[np.float64]:
 
 
 def _rank(a: ObjectArray, ndim: int) -> ObjectArray:
-    return a.reshape((1,) * (ndim - a.ndim) + a.shape) if a.ndim < ndim else a.reshape(a.shape[a.ndim - ndim:])
+    return (
+        a.reshape((1,) * (ndim - a.ndim) + a.shape) if a.ndim < ndim else a.reshape(a.shape[a.ndim - ndim :])
+    )
 
 
 def integer_grid(x: Const, max_bits: int = 16) -> Const | None:
-    """A plain array as integers times one power-of-two-friendly scale, or None if that takes more than `max_bits`.
+    """A plain array as integers times one power-of-two-friendly scale, or None if that takes more than
+    `max_bits`.
 
     Integers stay as they are (scale 1); anything else gets the largest scale that divides every value.
     """

@@ -1,4 +1,4 @@
-"""Read a QONNX file (or bytes) into a Graph of stage `real`. Every problem of the file is reported at once."""
+"""Read a QONNX file (or bytes) into a Graph of stage `real`; all its problems are reported at once."""
 
 from __future__ import annotations
 
@@ -140,8 +140,15 @@ class _Site:
     def emit(self, op: ops.Op, inputs: Iterable[str], shape: Shape, output: str | None = None) -> None:
         self.r.emit(self.name, op, inputs, output or self.node.output[0], shape)
 
-    def affine(self, x: str, mul: ObjectArray, add: ObjectArray, shape: Shape, output: str | None = None,
-               axis: int | None = None) -> None:
+    def affine(
+        self,
+        x: str,
+        mul: ObjectArray,
+        add: ObjectArray,
+        shape: Shape,
+        output: str | None = None,
+        axis: int | None = None,
+    ) -> None:
         self.emit(ops.Affine(self.param(mul, shape, axis), self.param(add, shape, axis)), [x], shape, output)
 
 
@@ -149,7 +156,8 @@ _ONE = np.array([Fraction(1)], dtype=object)
 _ZERO = np.array([Fraction(0)], dtype=object)
 
 
-# ---- handlers: one per ONNX operator ---------------------------------------------------------------------------------
+# ---- handlers: one per ONNX operator
+# ---------------------------------------------------------------------------------
 
 
 def _quant_op(s: _Site) -> tuple[ops.Quant, ObjectArray, ObjectArray]:
@@ -164,8 +172,11 @@ def _quant_op(s: _Site) -> tuple[ops.Quant, ObjectArray, ObjectArray]:
     _check_scale(scale)
     for i, z in enumerate(zero.ravel()):
         if z.denominator != 1:
-            raise _Problem(f"zero point {float(z):g} (index {i}) is off the integer grid of the quantizer; "
-                           "round it to an integer", False)
+            raise _Problem(
+                f"zero point {float(z):g} (index {i}) is off the integer grid of the quantizer; "
+                "round it to an integer",
+                False,
+            )
     signed, narrow = s.attr("signed"), s.attr("narrow")
     if signed is None or narrow is None:
         raise _Problem("the attributes 'signed' and 'narrow' are required", False)
@@ -191,8 +202,11 @@ def _quant(s: _Site) -> None:
     x, frame = s.frame()
     if op.bits > MAX_ACTIVATION_BITS:
         raise _Problem(f"{op.bits}-bit activations; at most {MAX_ACTIVATION_BITS} bits are supported")
-    s.emit(ops.Quant(s.param(scale, frame), s.param(zero, frame), op.bits, op.signed, op.narrow, op.rounding),
-           [x], frame)
+    s.emit(
+        ops.Quant(s.param(scale, frame), s.param(zero, frame), op.bits, op.signed, op.narrow, op.rounding),
+        [x],
+        frame,
+    )
 
 
 def _bipolar(s: _Site) -> None:
@@ -224,7 +238,11 @@ def _multithreshold(s: _Site) -> None:
     offset = Fraction(float(s.attr("out_bias", 0.0)))
     if scale == 0:
         raise _Problem("out_scale is 0: every output is the same", False)
-    s.emit(ops.MultiThreshold(s.r.blob(to_text(t)), s.r.blob(to_text([scale])), s.r.blob(to_text([offset]))), [x], frame)
+    s.emit(
+        ops.MultiThreshold(s.r.blob(to_text(t)), s.r.blob(to_text([scale])), s.r.blob(to_text([offset]))),
+        [x],
+        frame,
+    )
 
 
 def _weights(s: _Site, i: int, transpose: bool) -> tuple[Const, str]:
@@ -235,8 +253,11 @@ def _weights(s: _Site, i: int, transpose: bool) -> tuple[Const, str]:
     if w.ints is None:
         grid = integer_grid(w)
         if grid is None:
-            raise _Problem(f"weight '{name}' is not quantized: its values share no grid of 16 bits or fewer; "
-                           "put a Quant or BipolarQuant on it", False)
+            raise _Problem(
+                f"weight '{name}' is not quantized: its values share no grid of 16 bits or fewer; "
+                "put a Quant or BipolarQuant on it",
+                False,
+            )
         w = grid
     return (w if transpose else w.transposed((1, 0))), name
 
@@ -303,7 +324,9 @@ def _binary(s: _Site) -> None:
     if not left and not right:
         (a, fa), (b, fb) = s.frame(0), s.frame(1)
         if fa != fb or kind not in ("Add", "Sub"):
-            raise _Problem(f"{kind} of two computed tensors of shapes {fa} and {fb}; only Add and Sub of equal shapes")
+            raise _Problem(
+                f"{kind} of two computed tensors of shapes {fa} and {fb}; only Add and Sub of equal shapes"
+            )
         if kind == "Sub":
             s.affine(b, -_ONE, _ZERO, fb, output=f"{s.node.output[0]}.minus")
             b = f"{s.node.output[0]}.minus"
@@ -332,7 +355,9 @@ def _batchnorm(s: _Site) -> None:
     if s.attr("training_mode", 0):
         raise _Problem("training_mode=1; export the model in eval mode")
     x, frame = s.frame()
-    gamma, beta, mean, var = (s.const(i, w).values() for i, w in ((1, "scale"), (2, "bias"), (3, "mean"), (4, "var")))
+    gamma, beta, mean, var = (
+        s.const(i, w).values() for i, w in ((1, "scale"), (2, "bias"), (3, "mean"), (4, "var"))
+    )
     var = np.asarray(var + Fraction(float(s.attr("epsilon", 1e-5))), dtype=object)
     for i, v in enumerate(var.ravel()):
         if v <= 0:
@@ -403,7 +428,7 @@ def _target_shape(s: _Site) -> list[int]:
     axes = axes_const.numbers() if axes_const is not None else list(s.attr("axes", []))
     if kind == "Squeeze":
         axes = [a % len(whole) for a in axes] or [i for i, d in enumerate(whole) if d == 1 and i]
-        return [d for i, d in enumerate(whole) if i not in axes or i == 0 and whole[0] != 1]
+        return [d for i, d in enumerate(whole) if i not in axes or (i == 0 and whole[0] != 1)]
     full = len(whole) + len(axes)
     axes = [a % full for a in axes]
     rest = iter(whole)
@@ -456,17 +481,41 @@ def _topk(s: _Site) -> None:
 
 
 _HANDLERS: dict[str, Callable[[_Site], None]] = {
-    "Quant": _quant, "IntQuant": _quant, "BipolarQuant": _bipolar, "MultiThreshold": _multithreshold,
-    "MatMul": _matmul, "Gemm": _gemm, "Add": _binary, "Sub": _binary, "Mul": _binary, "Div": _binary,
-    "BatchNormalization": _batchnorm, "Relu": _unary(ops.Relu()), "Sigmoid": _unary(ops.Sigmoid()),
-    "Tanh": _unary(ops.Tanh()), "Abs": _unary(ops.Abs()), "LeakyRelu": _leaky, "Clip": _clip, "HardTanh": _clip,
-    "HardSigmoid": _hard_sigmoid, "Neg": _neg, "Identity": _identity, "Dropout": _identity, "Cast": _identity,
-    "Reshape": _reshape, "Flatten": _reshape, "Squeeze": _reshape, "Unsqueeze": _reshape,
-    "Softmax": _softmax, "ArgMax": _argmax, "TopK": _topk,
+    "Quant": _quant,
+    "IntQuant": _quant,
+    "BipolarQuant": _bipolar,
+    "MultiThreshold": _multithreshold,
+    "MatMul": _matmul,
+    "Gemm": _gemm,
+    "Add": _binary,
+    "Sub": _binary,
+    "Mul": _binary,
+    "Div": _binary,
+    "BatchNormalization": _batchnorm,
+    "Relu": _unary(ops.Relu()),
+    "Sigmoid": _unary(ops.Sigmoid()),
+    "Tanh": _unary(ops.Tanh()),
+    "Abs": _unary(ops.Abs()),
+    "LeakyRelu": _leaky,
+    "Clip": _clip,
+    "HardTanh": _clip,
+    "HardSigmoid": _hard_sigmoid,
+    "Neg": _neg,
+    "Identity": _identity,
+    "Dropout": _identity,
+    "Cast": _identity,
+    "Reshape": _reshape,
+    "Flatten": _reshape,
+    "Squeeze": _reshape,
+    "Unsqueeze": _reshape,
+    "Softmax": _softmax,
+    "ArgMax": _argmax,
+    "TopK": _topk,
 }
 
 
-# ---- constants computed in the graph ---------------------------------------------------------------------------------
+# ---- constants computed in the graph
+# ---------------------------------------------------------------------------------
 
 
 def _fold_constant(s: _Site) -> Const | None:
@@ -530,7 +579,8 @@ def _constant_node(s: _Site) -> Const:
     raise _Problem("a Constant without a numeric value")
 
 
-# ---- the file --------------------------------------------------------------------------------------------------------
+# ---- the file
+# --------------------------------------------------------------------------------------------------------
 
 
 SUPPORTED = tuple(sorted({*_HANDLERS, "Constant", "Transpose (of a constant)"}))
@@ -553,19 +603,25 @@ def load_bytes(source: str | Path | bytes) -> tuple[bytes, str]:
 def read_qonnx(source: str | Path | bytes, name: str | None = None) -> Graph:
     """QONNX file (.onnx, .onnx.xz) or bytes -> Graph of stage `real`.
 
-    Shapes are frames: the leading batch axis of every tensor is dropped. Floating-point constants are taken as the
-    exact numbers they are. Raises ModelError (missing or corrupt file, values that make no sense) or UnsupportedOp,
-    with every problem in one message.
+    Shapes are frames: the leading batch axis of every tensor is dropped. Floating-point constants are taken
+    as the exact numbers they are. Raises ModelError (missing or corrupt file, values that make no sense) or
+    UnsupportedOp, with every problem in one message.
     """
     raw, where = load_bytes(source)
     try:
         model = onnx.load_model_from_string(raw)
     except (DecodeError, ValueError, TypeError) as e:
-        raise ModelError(f"{where}: not an ONNX file, or a damaged one ({e}); export the model again") from None
+        raise ModelError(
+            f"{where}: not an ONNX file, or a damaged one ({e}); export the model again"
+        ) from None
     if not model.graph.node and not model.graph.input:
         raise ModelError(f"{where}: not an ONNX file, or an empty one; export the model again")
     if name is None:
-        stem = "model" if isinstance(source, bytes) else Path(source).name.removesuffix(".xz").removesuffix(".onnx")
+        stem = (
+            "model"
+            if isinstance(source, bytes)
+            else Path(source).name.removesuffix(".xz").removesuffix(".onnx")
+        )
         name = stem
     return _read(model, where, re.sub(r"\W+", "_", name).strip("_") or "model")
 
@@ -590,7 +646,9 @@ def _read(model: Any, where: str, name: str) -> Graph:
         raise kind(f"{where}: {len(r.problems)} problem{'s' * (len(r.problems) > 1)}:\n{lines}{tail}")
     live = _live(r.nodes, outputs)
     keep = {t for n in live for t in (*n.inputs, *n.outputs)} | set(inputs)
-    return Graph(name, "real", inputs, outputs, live, {k: t for k, t in r.tensors.items() if k in keep}, r.blobs)
+    return Graph(
+        name, "real", inputs, outputs, live, {k: t for k, t in r.tensors.items() if k in keep}, r.blobs
+    )
 
 
 def _live(nodes: list[Node], outputs: tuple[str, ...]) -> tuple[Node, ...]:
@@ -613,16 +671,23 @@ def _initializer(r: _Reader, init: Any) -> Const:
     if a.dtype.kind == "f" and not np.isfinite(a).all():
         where = np.argwhere(~np.isfinite(a))
         first = tuple(int(v) for v in where[0])
-        r.fail(f"tensor '{init.name}' holds {a[first]} at index {first}"
-               + (f" and {len(where) - 1} more non-finite values" if len(where) > 1 else "")
-               + "; train or export the model again", False)
+        r.fail(
+            f"tensor '{init.name}' holds {a[first]} at index {first}"
+            + (f" and {len(where) - 1} more non-finite values" if len(where) > 1 else "")
+            + "; train or export the model again",
+            False,
+        )
         a = np.where(np.isfinite(a), a, 1)
     return as_const(a)
 
 
 def _annotations(g: Any) -> dict[str, str]:
-    return {q.tensor_name: p.value for q in g.quantization_annotation
-            for p in q.quant_parameter_tensor_names if p.key == "finn_datatype"}
+    return {
+        q.tensor_name: p.value
+        for q in g.quantization_annotation
+        for p in q.quant_parameter_tensor_names
+        if p.key == "finn_datatype"
+    }
 
 
 def _int_type(text: str) -> dtype.IntType | None:
@@ -654,21 +719,32 @@ def _input(r: _Reader, value: Any, annotated: dict[str, str]) -> str:
         if i == 0:
             r.batch = d.dim_value or 1
         elif d.dim_value <= 0:
-            r.fail(f"input '{value.name}': axis {i} ('{d.dim_param or '?'}') has no fixed size; "
-                   "only the leading batch axis may be dynamic", False)
+            r.fail(
+                f"input '{value.name}': axis {i} ('{d.dim_param or '?'}') has no fixed size; "
+                "only the leading batch axis may be dynamic",
+                False,
+            )
             frame.append(1)
         else:
             frame.append(int(d.dim_value))
     if len(dims) < 2:
-        r.fail(f"input '{value.name}' has {len(dims)} axes; a leading batch axis and at least one more are needed", False)
+        r.fail(
+            f"input '{value.name}' has {len(dims)} axes; a batch axis and at least one more are needed",
+            False,
+        )
         frame = frame or [1]
     kind = _int_type(annotated.get(value.name, ""))
     if kind is None:
         r.tensors[value.name] = Tensor(value.name, tuple(frame))
     elif kind.kind == "bipolar":
         r.tensors[value.name] = Tensor(value.name, tuple(frame))
-        r.emit(f"{value.name}_bipolar", ops.BipolarQuant(r.blob(to_text([1]))), [value.name],
-               f"{value.name}.bipolar", tuple(frame))
+        r.emit(
+            f"{value.name}_bipolar",
+            ops.BipolarQuant(r.blob(to_text([1]))),
+            [value.name],
+            f"{value.name}.bipolar",
+            tuple(frame),
+        )
         r.alias[value.name] = f"{value.name}.bipolar"
     else:
         r.tensors[value.name] = Tensor(value.name, tuple(frame), (kind.lo,), (kind.hi,))
@@ -698,7 +774,11 @@ def _read_node(r: _Reader, node: Any, name: str) -> None:
         if missing:
             raise _Problem(f"input '{missing[0]}' comes from no node, input or initializer", False)
         if node.op_type == "Shape":
-            whole = r.consts[sources[0]].shape if sources[0] in r.consts else (r.batch, *r.tensors[sources[0]].shape)
+            whole = (
+                r.consts[sources[0]].shape
+                if sources[0] in r.consts
+                else (r.batch, *r.tensors[sources[0]].shape)
+            )
             r.consts[node.output[0]] = as_const(np.array(whole, dtype=np.int64))
             return
         if node.op_type == "Constant" or (sources and all(i in r.consts for i in sources)):

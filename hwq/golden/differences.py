@@ -1,8 +1,11 @@
 """How a floating-point execution of the same network differs from the exact reference, and why.
 
-Every quantizer is judged alone: it is given exactly the levels the engine itself had upstream, so that one flipped
-tie is counted once and its consequences are not. A difference is explained (a tie) if the exact value lies closer
-to the decision boundary than the engine's own rounding errors can reach, by forward error analysis of its format.
+Every quantizer is judged alone: it is given exactly the levels the engine itself had upstream, so that one
+flipped tie is counted once and its consequences are not. A difference is explained (a tie) if the exact value
+lies
+closer to the decision boundary than the engine's own rounding errors can reach, by forward error analysis of
+its
+format.
 """
 
 from __future__ import annotations
@@ -24,10 +27,12 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One quantizer. `own`: outputs that differ though its inputs agree; `ties`: those of them that are explained.
+    """One quantizer. `own`: outputs that differ though its inputs agree; `ties`: those of them that are
+    explained.
 
-    `inherited`: outputs that differ from the free-running reference, upstream flips included. `farthest`: largest
-    distance of a differing value from its boundary, in levels (in units of the input for a MultiThreshold).
+    `inherited`: outputs that differ from the free-running reference, upstream flips included. `farthest`:
+    largest distance of a differing value from its boundary, in levels (in units of the input for a
+    MultiThreshold).
     """
 
     quantizer: str
@@ -38,11 +43,13 @@ class Difference:
     farthest: float
 
 
-def count_differences(graph: Graph, inputs: Sequence[NDArray[Any]], engine: Mapping[str, NDArray[Any]],
-                      eps: float) -> list[Difference]:
+def count_differences(
+    graph: Graph, inputs: Sequence[NDArray[Any]], engine: Mapping[str, NDArray[Any]], eps: float
+) -> list[Difference]:
     """Compare an engine's quantizer outputs with the exact reference, on frames [N, ...] of each input.
 
-    engine: quantizer output tensor -> real values [N, ...] as computed; eps: its unit roundoff (2^-24 for float32).
+    engine: quantizer output tensor -> real values [N, ...] as computed; eps: its unit roundoff (2^-24 for
+    float32).
     """
     free = reference(graph, inputs)
     env: dict[str, Cells] = dict(zip(graph.inputs, map(from_floats, inputs), strict=True))
@@ -53,7 +60,9 @@ def count_differences(graph: Graph, inputs: Sequence[NDArray[Any]], engine: Mapp
         out = node.outputs[0]
         if not isinstance(node.op, ops.QUANTIZERS):
             env[out] = apply(graph, node, xs)
-            err[out] = _error(graph, node, [x.floats() for x in xs], [err[t] for t in node.inputs], env[out], eps)
+            err[out] = _error(
+                graph, node, [x.floats() for x in xs], [err[t] for t in node.inputs], env[out], eps
+            )
             continue
         q = Quantizer(graph, node.op)
         levels = q.nearest(engine[out].reshape(len(xs[0].codes), -1))
@@ -71,8 +80,9 @@ def _forced(q: Quantizer, levels: NDArray[np.int64]) -> Cells:
     return Cells(codes, tuple(tables))
 
 
-def _judge(node: Node, q: Quantizer, x: Cells, err: Floats, levels: NDArray[np.int64], free: Cells,
-           eps: float) -> Difference:
+def _judge(
+    node: Node, q: Quantizer, x: Cells, err: Floats, levels: NDArray[np.int64], free: Cells, eps: float
+) -> Difference:
     own = np.empty_like(levels)
     for c, table in enumerate(x.tables):
         own[:, c] = np.array([q.level(v, c) for v in table], dtype=np.int64)[x.codes[:, c]]
@@ -82,7 +92,9 @@ def _judge(node: Node, q: Quantizer, x: Cells, err: Floats, levels: NDArray[np.i
         distance = abs(float(v - q.boundary(int(own[i, c]), int(levels[i, c]), c)))
         s = 1.0 if isinstance(q.op, ops.MultiThreshold) else float(q.scale[c if len(q.scale) > 1 else 0])
         reach = err[i, c] / s + 4 * eps * (abs(float(v)) + 1)
-        ties += bool(distance <= reach and abs(int(own[i, c]) - int(levels[i, c])) == (2 if _bipolar(q.op) else 1))
+        ties += bool(
+            distance <= reach and abs(int(own[i, c]) - int(levels[i, c])) == (2 if _bipolar(q.op) else 1)
+        )
         farthest = max(farthest, distance)
     inherited = int((q.nearest(free.floats()) != levels).sum())
     return Difference(node.name, levels.size, int((own != levels).sum()), ties, inherited, farthest)
@@ -121,16 +133,22 @@ def _error(graph: Graph, node: Node, xs: list[Floats], errs: list[Floats], y: Ce
     return out
 
 
-def float_execute(graph: Graph, inputs: Sequence[NDArray[Any]], dtype: type[np.floating[Any]]) -> dict[str, NDArray[Any]]:
-    """The real graph in plain floating point (np.float32 or np.float64), op by op as QONNX defines it: tensor -> [N, n]."""
-    env = {t: np.asarray(x).reshape(len(x), -1).astype(dtype) for t, x in zip(graph.inputs, inputs, strict=True)}
+def float_execute(
+    graph: Graph, inputs: Sequence[NDArray[Any]], dtype: type[np.floating[Any]]
+) -> dict[str, NDArray[Any]]:
+    """The real graph in plain floating point (np.float32 or np.float64), op by op as QONNX defines it: tensor
+    -> [N, n].
+    """
+    env = {
+        t: np.asarray(x).reshape(len(x), -1).astype(dtype) for t, x in zip(graph.inputs, inputs, strict=True)
+    }
     with np.errstate(all="ignore"):
         for node in graph.nodes:
             env[node.outputs[0]] = _float_op(graph, node.op, [env[t] for t in node.inputs], dtype)
     return env
 
 
-def _float_op(graph: Graph, op: ops.Op, xs: list[NDArray[Any]], dtype: type[np.floating[Any]]) -> NDArray[Any]:
+def _float_op(graph: Graph, op: ops.Op, xs: list[NDArray[Any]], dtype: type[np.floating[Any]]) -> Any:
     def param(key: str) -> NDArray[Any]:
         return fractions(graph.array(key)).astype(np.float64).astype(dtype)
 
@@ -147,7 +165,9 @@ def _float_op(graph: Graph, op: ops.Op, xs: list[NDArray[Any]], dtype: type[np.f
         case ops.LeakyRelu():
             return np.where(x >= 0, x, x * dtype(float(fractions(np.array([op.alpha]))[0])))
         case ops.Clip():
-            lo, hi = (None if t is None else dtype(float(fractions(np.array([t]))[0])) for t in (op.lo, op.hi))
+            lo, hi = (
+                None if t is None else dtype(float(fractions(np.array([t]))[0])) for t in (op.lo, op.hi)
+            )
             return np.clip(x, lo, hi)
         case ops.Sigmoid():
             return 1 / (1 + np.exp(-x))
@@ -170,13 +190,23 @@ def _float_op(graph: Graph, op: ops.Op, xs: list[NDArray[Any]], dtype: type[np.f
         case ops.Quant():
             s, z = param(op.scale), param(op.zero)
             y = x / s + z
-            q = np.where(y >= 0, 1, -1) if op.bipolar else _float_round(np.clip(y, op.qmin, op.qmax), op.rounding)
+            q = (
+                np.where(y >= 0, 1, -1)
+                if op.bipolar
+                else _float_round(np.clip(y, op.qmin, op.qmax), op.rounding)
+            )
             return ((q - z) * s).astype(dtype)
     return x
 
 
-def _float_round(y: NDArray[Any], mode: str) -> NDArray[Any]:
+def _float_round(y: NDArray[Any], mode: str) -> Any:
     sign, size = np.sign(y), np.abs(y)
-    table = {"CEIL": np.ceil(y), "FLOOR": np.floor(y), "DOWN": np.fix(y), "UP": sign * np.ceil(size),
-             "HALF_UP": sign * np.floor(size + 0.5), "HALF_DOWN": sign * np.ceil(size - 0.5)}
+    table = {
+        "CEIL": np.ceil(y),
+        "FLOOR": np.floor(y),
+        "DOWN": np.fix(y),
+        "UP": sign * np.ceil(size),
+        "HALF_UP": sign * np.floor(size + 0.5),
+        "HALF_DOWN": sign * np.ceil(size - 0.5),
+    }
     return table.get(mode, np.round(y))

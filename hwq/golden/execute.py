@@ -1,7 +1,8 @@
-"""The integer executor: every int op from its definition, on numpy arrays. Shares no code with passes or emitters.
+"""The integer executor: every int op from its definition, on numpy arrays. Shares no code with passes or
+emitters.
 
-A matrix product runs on BLAS in float32 or float64 where the largest possible partial sum is below 2^24 or 2^53, so
-that every sum is an integer the format holds exactly; in int64 otherwise.
+A matrix product runs on BLAS in float32 or float64 where the largest possible partial sum is below 2^24 or
+2^53, so that every sum is an integer the format holds exactly; in int64 otherwise.
 """
 
 from __future__ import annotations
@@ -22,21 +23,31 @@ AnyInt = NDArray[Any]
 CHUNK = 2048
 
 
-def execute(graph: Graph, inputs: Sequence[AnyInt] | Mapping[str, AnyInt],
-            keep: str | Collection[str] = "outputs") -> dict[str, IntArray]:
+def execute(
+    graph: Graph, inputs: Sequence[AnyInt] | Mapping[str, AnyInt], keep: str | Collection[str] = "outputs"
+) -> dict[str, IntArray]:
     """Run the int graph on frames of integers.
 
-    inputs: one integer array [N, ...] per graph input (any shape with the input's number of values per frame), in
-    order or by name. keep: "all", "outputs", or tensor names. Returns tensor name -> int64 [N, *shape].
+    inputs: one integer array [N, ...] per graph input (any shape with the input's number of values per
+    frame), in order or by name. keep: "all", "outputs", or tensor names. Returns tensor name -> int64 [N,
+    *shape].
     Raises DataError when an input is missing or has the wrong shape or range.
     """
     arrays = _checked(graph, inputs)
-    wanted = {"all": set(graph.tensors), "outputs": set(graph.outputs)}.get(keep) if isinstance(keep, str) else set(keep)
+    wanted = (
+        {"all": set(graph.tensors), "outputs": set(graph.outputs)}.get(keep)
+        if isinstance(keep, str)
+        else set(keep)
+    )
     if wanted is None or not wanted <= set(graph.tensors):
-        raise DataError(f"keep={keep!r}: 'all', 'outputs' or names of tensors are needed; this graph has "
-                        f"{', '.join(graph.tensors)}")
+        raise DataError(
+            f"keep={keep!r}: 'all', 'outputs' or names of tensors are needed; this graph has "
+            f"{', '.join(graph.tensors)}"
+        )
     frames = len(next(iter(arrays.values())))
-    out = {t: np.empty((frames, *graph.tensor(t).shape), dtype=np.int64) for t in graph.tensors if t in wanted}
+    out = {
+        t: np.empty((frames, *graph.tensor(t).shape), dtype=np.int64) for t in graph.tensors if t in wanted
+    }
     steps = [(n, _RUN[type(n.op)](graph, n)) for n in graph.nodes]
     for start in range(0, frames, CHUNK):
         part = slice(start, min(start + CHUNK, frames))
@@ -69,38 +80,55 @@ def host_quantize(graph: Graph, inputs: Sequence[NDArray[Any]] | Mapping[str, ND
         falling = None if host.falling is None else graph.array(host.falling)
         y = np.empty(x.shape, dtype=_small(t))
         for start in range(0, len(x), CHUNK):
-            y[start : start + CHUNK] = count_thresholds(x[start : start + CHUNK], thresholds, host.offset, falling)
+            y[start : start + CHUNK] = count_thresholds(
+                x[start : start + CHUNK], thresholds, host.offset, falling
+            )
         found.append(y)
     return found
 
 
 def _flat(t: Tensor, x: NDArray[Any]) -> NDArray[Any]:
     if x.ndim < 1 or len(x) < 1 or int(np.prod(x.shape[1:])) != t.size:
-        raise DataError(f"input '{t.name}': array of shape {x.shape}; [frames, ...] with {t.size} values per frame is needed")
+        raise DataError(
+            f"input '{t.name}': array of shape {x.shape}; "
+            f"[frames, ...] with {t.size} values per frame is needed"
+        )
     return x.reshape(len(x), *t.shape)
 
 
 def _checked(graph: Graph, inputs: Sequence[AnyInt] | Mapping[str, AnyInt]) -> dict[str, AnyInt]:
     named = dict(inputs) if isinstance(inputs, Mapping) else dict(zip(graph.inputs, inputs, strict=False))
     missing = [n for n in graph.inputs if n not in named]
-    if missing or len(named) != len(graph.inputs) or (not isinstance(inputs, Mapping) and len(inputs) != len(named)):
+    if (
+        missing
+        or len(named) != len(graph.inputs)
+        or (not isinstance(inputs, Mapping) and len(inputs) != len(named))
+    ):
         raise DataError(f"{len(inputs)} input arrays; needed: {', '.join(graph.inputs)}")
     out: dict[str, AnyInt] = {}
     for name in graph.inputs:
         t, x = graph.tensor(name), np.asarray(named[name])
         if x.dtype.kind not in "iub":
-            raise DataError(f"input '{name}': {x.dtype} values; integers are needed (host_quantize makes them)")
+            raise DataError(
+                f"input '{name}': {x.dtype} values; integers are needed (host_quantize makes them)"
+            )
         x = _flat(t, x)
         if (int(x.min()) < max(t.lo) or int(x.max()) > min(t.hi)) and np.any((x < t.lo) | (x > t.hi)):
-            raise DataError(f"input '{name}': values {x.min()}..{x.max()} leave the range {min(t.lo)}..{max(t.hi)}")
+            raise DataError(
+                f"input '{name}': values {x.min()}..{x.max()} leave the range {min(t.lo)}..{max(t.hi)}"
+            )
         out[name] = x
     if len({len(x) for x in out.values()}) > 1:
-        raise DataError(f"inputs of different numbers of frames: {', '.join(f'{n} {len(x)}' for n, x in out.items())}")
+        raise DataError(
+            f"inputs of different numbers of frames: {', '.join(f'{n} {len(x)}' for n, x in out.items())}"
+        )
     return out
 
 
 def _small(t: Tensor) -> type[np.signedinteger[Any]]:
-    """The smallest numpy integer type that holds a tensor and, beyond it, one more (a threshold past the range)."""
+    """The smallest numpy integer type that holds a tensor and, beyond it, one more (a threshold past the
+    range).
+    """
     top = max(max(t.hi) + 1, -min(t.lo))
     return next(k for k in (np.int8, np.int16, np.int32, np.int64) if top <= np.iinfo(k).max)
 
@@ -168,5 +196,9 @@ def _argmax(graph: Graph, n: Node) -> Callable[..., AnyInt]:
 
 
 _RUN: dict[type[ops.Op], Callable[[Graph, Node], Callable[..., AnyInt]]] = {
-    ops.MatVec: _matvec, ops.Step: _step, ops.Table: _table, ops.Combine: _combine, ops.ArgMax: _argmax,
+    ops.MatVec: _matvec,
+    ops.Step: _step,
+    ops.Table: _table,
+    ops.Combine: _combine,
+    ops.ArgMax: _argmax,
 }

@@ -1,9 +1,11 @@
-"""The exact reference: the real graph executed from its definitions in rational arithmetic, without any lowering.
+"""The exact reference: the real graph executed from its definitions in rational arithmetic, without any
+lowering.
 
 Each channel of a tensor takes few distinct values over a set of frames (an input pixel, a quantizer level, an
-accumulator), so a tensor is codes [N, n] into one table of exact values per channel: elementwise functions run once
-per table entry, matrix products are sums of integers times a scale. A square root, sigmoid or tanh gives 120 digits;
-a decision closer than 1e-85 raises instead of guessing.
+accumulator), so a tensor is codes [N, n] into one table of exact values per channel: elementwise functions
+run once per table entry, matrix products are sums of integers times a scale. A square root, sigmoid or tanh
+gives 120
+digits; a decision closer than 1e-85 raises instead of guessing.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ class Cells:
         return np.stack(columns, axis=1)
 
     def integers(self, real: Real) -> IntArray:
-        """The i with scale * i + offset = value, int64 [N, n]. Raises VerifyError where it isn't an integer."""
+        """The i with scale * i + offset = value, int64 [N, n]. Raises VerifyError where there is none."""
         out = np.empty(self.codes.shape, dtype=np.int64)
         for c, table in enumerate(self.tables):
             scale = real.scale[c if len(real.scale) > 1 else 0]
@@ -66,8 +68,13 @@ def _quotient(v: Exact, scale: Exact, offset: Exact, c: int) -> int:
             i = (_mpf(v) - _mpf(offset)) / _mpf(scale)
             whole = abs(i - mpmath.nint(i)) < CLOSE
         if not whole:
-            raise VerifyError("real", [f"channel {c}: value {float(v):.9g} is not an integer times "
-                                       f"{float(scale):.9g} plus {float(offset):.9g}"])
+            raise VerifyError(
+                "real",
+                [
+                    f"channel {c}: value {float(v):.9g} is not an integer times "
+                    f"{float(scale):.9g} plus {float(offset):.9g}"
+                ],
+            )
         return int(mpmath.nint(i)) if not isinstance(i, Fraction) else int(i)
 
 
@@ -84,8 +91,8 @@ def from_floats(x: NDArray[Any]) -> Cells:
 def reference(graph: Graph, inputs: Sequence[NDArray[Any]]) -> dict[str, Cells]:
     """Every tensor of the real graph for frames [N, ...] of each input, exactly.
 
-    Softmax passes its input on: it changes no order, and nothing else of it is used. Raises VerifyError where 120
-    digits can't decide, or where an irrational value enters a matrix product.
+    Softmax passes its input on: it changes no order, and nothing else of it is used. Raises VerifyError where
+    120 digits can't decide, or where an irrational value enters a matrix product.
     """
     env = dict(zip(graph.inputs, map(from_floats, inputs), strict=True))
     for node in graph.nodes:
@@ -141,7 +148,9 @@ def _matmul(graph: Graph, node: Node, op: ops.MatMul, x: Cells) -> Cells:
 
 
 def _gcd(a: Fraction, b: Fraction) -> Fraction:
-    return Fraction(gcd(a.numerator * b.denominator, b.numerator * a.denominator), a.denominator * b.denominator)
+    return Fraction(
+        gcd(a.numerator * b.denominator, b.numerator * a.denominator), a.denominator * b.denominator
+    )
 
 
 def _sum(a: Cells, b: Cells) -> Cells:
@@ -171,7 +180,11 @@ def _argmax(x: Cells) -> IntArray:
 
 def _exceeds(a: Exact, b: Exact) -> bool:
     with mpmath.workdps(DIGITS):
-        return bool(a > b) if isinstance(a, Fraction) and isinstance(b, Fraction) else _sign(_mpf(a) - _mpf(b)) > 0
+        return (
+            bool(a > b)
+            if isinstance(a, Fraction) and isinstance(b, Fraction)
+            else _sign(_mpf(a) - _mpf(b)) > 0
+        )
 
 
 def _mpf(v: Exact) -> mpmath.mpf:
@@ -182,7 +195,9 @@ def _sign(v: mpmath.mpf) -> int:
     if v == 0:
         return 0
     if abs(v) < CLOSE:
-        raise VerifyError("real", ["a value lies within 1e-85 of a decision, where 120 digits can't tell its side"])
+        raise VerifyError(
+            "real", ["a value lies within 1e-85 of a decision, where 120 digits can't tell its side"]
+        )
     return 1 if v > 0 else -1
 
 
@@ -227,7 +242,9 @@ def _elementwise(graph: Graph, op: ops.Op) -> Any:
             lo, hi = (None if t is None else Fraction(t) for t in (op.lo, op.hi))
             return lambda v, c: cut(v, lo, hi)
         case ops.LeakyRelu():
-            return lambda v, c: v if not _exceeds(Fraction(0), v) else linear(v, Fraction(op.alpha), Fraction(0))
+            return lambda v, c: (
+                v if not _exceeds(Fraction(0), v) else linear(v, Fraction(op.alpha), Fraction(0))
+            )
         case ops.Abs():
             return lambda v, c: linear(v, Fraction(-1), Fraction(0)) if _exceeds(Fraction(0), v) else v
         case ops.Sigmoid():
@@ -297,13 +314,13 @@ class Quantizer:
     def value(self, level: int, c: int) -> Fraction:
         """The real value of an integer level."""
         s, z = self._at(self.scale, c), self._at(self.zero, c)
-        return s * level + z if isinstance(self.op, ops.MultiThreshold) else s * (level - z)
+        return s * level + z if isinstance(self.op, ops.MultiThreshold) else s * (Fraction(level) - z)
 
     def nearest(self, values: NDArray[Any]) -> IntArray:
         """The levels nearest to real values [N, n] that some other engine computed."""
         s, z = self.scale.astype(np.float64), self.zero.astype(np.float64)
         v = np.asarray(values, dtype=np.float64)
-        q = (v - z) / s if isinstance(self.op, ops.MultiThreshold) else v / s + z
+        q: NDArray[np.float64] = (v - z) / s if isinstance(self.op, ops.MultiThreshold) else v / s + z
         return np.round(q).astype(np.int64)
 
     def boundary(self, a: int, b: int, c: int) -> Fraction:
@@ -316,7 +333,7 @@ class Quantizer:
         if not isinstance(self.op, ops.Quant) or self.op.bipolar:
             return Fraction(0)
         below = {"CEIL": 1, "FLOOR": 0, "UP": 1 if k > 0 else 0, "DOWN": 0 if k > 0 else 1}
-        return k - below.get(self.op.rounding, HALF)
+        return Fraction(k) - below.get(self.op.rounding, HALF)
 
 
 def _round(y: Exact, mode: str) -> int:
@@ -325,7 +342,9 @@ def _round(y: Exact, mode: str) -> int:
         if not isinstance(y, Fraction):
             near = mpmath.nint(2 * y) / 2
             if abs(y - near) < CLOSE:
-                raise VerifyError("real", ["a value lies within 1e-85 of a rounding edge, where 120 digits can't tell"])
+                raise VerifyError(
+                    "real", ["a value lies within 1e-85 of a rounding edge, where 120 digits can't tell"]
+                )
         floor = (lambda v: v.__floor__()) if isinstance(y, Fraction) else (lambda v: int(mpmath.floor(v)))
         half: Any = HALF if isinstance(y, Fraction) else mpmath.mpf(1) / 2
         size, sign = abs(y), -1 if y < 0 else 1
@@ -345,4 +364,3 @@ def _round(y: Exact, mode: str) -> int:
         low = int(floor(y))
         rest = y - low
         return low + int(rest > half or (rest == half and low % 2 == 1))
-

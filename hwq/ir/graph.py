@@ -1,6 +1,7 @@
 """Graph, Node, Tensor: an immutable, topologically ordered description of a network.
 
-Node fields hold only small hashable values; arrays live once in `Graph.blobs`, keyed by the sha256 of their content.
+Node fields hold only small hashable values; arrays live once in `Graph.blobs`, keyed by the sha256 of their
+content.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeAlias
 
 import mpmath
 import numpy as np
@@ -18,13 +19,16 @@ from numpy.typing import NDArray
 from hwq import dtype
 from hwq.ir.ops import Op
 
-Exact = Fraction | mpmath.mpf  # a rational, or 100 digits where a square root or an exponential came in
+# a rational, or 100 digits where a square root or an exponential came in
+Exact: TypeAlias = Fraction | mpmath.mpf
 BlobKey = str
 
 
 @dataclass(frozen=True, slots=True)
 class Real:
-    """What the integers of a tensor mean: real = scale * integer + offset, per tensor (length 1) or per channel."""
+    """What the integers of a tensor mean: real = scale * integer + offset, per tensor (length 1) or per
+    channel.
+    """
 
     scale: tuple[Exact, ...]
     offset: tuple[Exact, ...]
@@ -34,8 +38,9 @@ class Real:
 class Tensor:
     """One frame of a tensor (no batch axis).
 
-    At stage `int`: channel is the last axis, `lo`/`hi` are the true integer range per tensor (length 1) or channel,
-    and `real` says what the integers mean. At stage `real`: shape as in ONNX, the other fields empty.
+    At stage `int`: channel is the last axis, `lo`/`hi` are the true integer range per tensor (length 1) or
+    channel, and `real` says what the integers mean. At stage `real`: shape as in ONNX, the other fields
+    empty.
     """
 
     name: str
@@ -62,7 +67,8 @@ class Tensor:
 class HostQuant:
     """How the host turns the float32 frame of one graph input into its integers, exactly.
 
-    y = offset + count(T <= x), or offset + N - count where `falling`; T float32 [C or 1, N] under `thresholds`.
+    y = offset + count(T <= x), or offset + N - count where `falling`; T float32 [C or 1, N] under
+    `thresholds`.
     """
 
     thresholds: BlobKey
@@ -93,7 +99,8 @@ class Graph:
     tensors: Mapping[str, Tensor]
     blobs: Mapping[BlobKey, NDArray[Any]]
     host: tuple[HostQuant | None, ...] = ()  # one per input; None: the input is integers already
-    notes: tuple[str, ...] = field(default=())  # what lowering wants the user to know (dropped channels, combine cost)
+    # what lowering wants the user to know (dropped channels, combine cost)
+    notes: tuple[str, ...] = field(default=())
 
     def array(self, key: BlobKey) -> NDArray[Any]:
         return self.blobs[key]

@@ -27,7 +27,8 @@ class Op:
         return tuple(found)
 
 
-# ---- weight codes: how hardware may store or multiply the plain integer weights --------------------------------------
+# ---- weight codes: how hardware may store or multiply the plain integer weights
+# --------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,8 @@ class Ternary:
 Code = Uniform | Bipolar | Ternary
 
 
-# ---- INT: after lowering. x, y are integer tensors, channel last -----------------------------------------------------
+# ---- INT: after lowering. x, y are integer tensors, channel last
+# -----------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,8 @@ class MatVec(Op):
 class Step(Op):
     """y[c] = offset + count_i(T[c, i] <= x[c]), or offset + N - count where falling[c].
 
-    T: int64 [C, N] ascending (N >= 1). A threshold that always counts is lo[c], one that never counts is hi[c] + 1.
-    falling: bool [C] or None.
+    T: int64 [C, N] ascending (N >= 1). A threshold that always counts is lo[c], one that never counts is
+    hi[c] + 1. falling: bool [C] or None.
     """
 
     thresholds: BlobKey
@@ -85,7 +87,8 @@ class Step(Op):
 
 @dataclass(frozen=True, slots=True)
 class Table(Op):
-    """y[c] = entries[c or 0, x[c] - base]; entries int64 [C or 1, hi - lo + 1]. For non-monotone functions."""
+    """y[c] = entries[c or 0, x[c] - base]; entries int64 [C or 1, hi - lo + 1]. For non-monotone functions.
+    """
 
     entries: BlobKey
     base: int
@@ -110,13 +113,16 @@ class ArgMax(Op):
 INT_OPS: tuple[type[Op], ...] = (MatVec, Step, Table, Combine, ArgMax)
 
 
-# ---- REAL: as read from QONNX. Every constant is an exact rational ---------------------------------------------------
-# Parameter blobs are arrays of rationals (hwq.ir.rational), one value or one per element of the flattened frame.
+# ---- REAL: as read from QONNX. Every constant is an exact rational
+# ---------------------------------------------------
+# Parameter blobs are arrays of rationals (hwq.ir.rational), one value or one per element of the flattened
+# frame.
 
 
 @dataclass(frozen=True, slots=True)
 class Quant(Op):
-    """QONNX Quant: y = scale * (round(clip(x / scale + zero, qmin, qmax)) - zero); 1 bit signed gives -1/+1 instead.
+    """QONNX Quant: y = scale * (round(clip(x / scale + zero, qmin, qmax)) - zero); 1 bit signed gives -1/+1
+    instead.
 
     scale > 0 and integer zero: rationals [1 or n]. `rounding` is one of hwq.ir.ops.ROUNDINGS.
     """
@@ -153,7 +159,8 @@ class BipolarQuant(Op):
 
 @dataclass(frozen=True, slots=True)
 class MultiThreshold(Op):
-    """y = scale * count(x >= T) + offset; T rationals [1 or n, N], any order; scale and offset rationals [1]."""
+    """y = scale * count(x >= T) + offset; T rationals [1 or n, N], any order; scale and offset rationals [1].
+    """
 
     thresholds: BlobKey
     scale: BlobKey
@@ -179,7 +186,9 @@ class Affine(Op):
 
 @dataclass(frozen=True, slots=True)
 class BatchNorm(Op):
-    """y = gamma * (x - mean) / sqrt(var) + beta; rationals [1 or n] each; `var` has epsilon added, and is positive."""
+    """y = gamma * (x - mean) / sqrt(var) + beta; rationals [1 or n] each; `var` has epsilon added, and is
+    positive.
+    """
 
     gamma: BlobKey
     beta: BlobKey

@@ -1,4 +1,6 @@
-"""Arrays of exact rationals as blobs: unicode arrays of 'n' or 'n/d', which hash, print and save like any other array."""
+"""Arrays of exact rationals as blobs: unicode arrays of 'n' or 'n/d', which hash, print and save like any
+other array.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ ObjectArray = NDArray[np.object_]
 
 
 def to_text(values: Any) -> NDArray[np.str_]:
-    """Fractions, ints or finite floats (array-like) -> unicode array of the same shape. A float is taken exactly."""
+    """Fractions, ints or finite floats (array-like) -> unicode array of the same shape. A float is taken
+    exactly.
+    """
     a = np.asarray(values, dtype=object)
     flat = [str(exact(v)) for v in a.ravel()]
     return np.array(flat, dtype=np.str_).reshape(a.shape)

@@ -39,10 +39,14 @@ def exact_from_text(text: str) -> Exact:
 
 
 def to_text(graph: Graph) -> str:
-    """One line a tensor and node, blobs by the first 8 digits of their key: for reading, diffs and golden files."""
+    """One line a tensor and node, blobs by the first 8 digits of their key: for reading, diffs and golden
+    files.
+    """
     lines = [f"graph {graph.name} ({graph.stage})"]
-    lines += [f"  in  {_tensor_text(graph.tensor(t))}" + (f"  host {_host_text(h)}" if h else "")
-              for t, h in zip(graph.inputs, graph.host or (None,) * len(graph.inputs), strict=True)]
+    lines += [
+        f"  in  {_tensor_text(graph.tensor(t))}" + (f"  host {_host_text(h)}" if h else "")
+        for t, h in zip(graph.inputs, graph.host or (None,) * len(graph.inputs), strict=True)
+    ]
     for n in graph.nodes:
         outs = ", ".join(_tensor_text(graph.tensor(t)) for t in n.outputs)
         lines.append(f"  {n.name} = {_op_text(n.op)}({', '.join(n.inputs)}) -> {outs}")
@@ -60,8 +64,16 @@ def to_json(graph: Graph) -> dict[str, Any]:
         "inputs": list(graph.inputs),
         "outputs": list(graph.outputs),
         "host": [_fields(h) if h else None for h in graph.host],
-        "nodes": [{"name": n.name, "op": _op_json(n.op), "inputs": list(n.inputs), "outputs": list(n.outputs),
-                   "source": n.source} for n in graph.nodes],
+        "nodes": [
+            {
+                "name": n.name,
+                "op": _op_json(n.op),
+                "inputs": list(n.inputs),
+                "outputs": list(n.outputs),
+                "source": n.source,
+            }
+            for n in graph.nodes
+        ],
         "tensors": {name: _tensor_json(t) for name, t in graph.tensors.items()},
         "blobs": sorted(used_blobs(graph.nodes, graph.host)),
         "notes": list(graph.notes),
@@ -69,31 +81,50 @@ def to_json(graph: Graph) -> dict[str, Any]:
 
 
 def from_json(body: dict[str, Any], blobs: dict[BlobKey, NDArray[Any]]) -> Graph:
-    """Inverse of `to_json`. Raises ModelError when a field or blob is missing or a blob's content is not its key's."""
+    """Inverse of `to_json`. Raises ModelError when a field or blob is missing or a blob's content is not its
+    key's.
+    """
     try:
         if body["schema_version"] != SCHEMA_VERSION:
-            raise ModelError(f"graph.json: schema_version {body['schema_version']}, this hwq reads {SCHEMA_VERSION}")
+            raise ModelError(
+                f"graph.json: schema_version {body['schema_version']}, this hwq reads {SCHEMA_VERSION}"
+            )
         missing = [k for k in body["blobs"] if k not in blobs]
         if missing:
             raise ModelError(f"graph.npz: blobs {', '.join(missing)} are missing; export the model again")
         fresh = dict(blob(blobs[k]) for k in body["blobs"])
         wrong = [k for k in body["blobs"] if k not in fresh]
         if wrong:
-            raise ModelError(f"graph.npz: content of blobs {', '.join(wrong)} has changed; export the model again")
+            raise ModelError(
+                f"graph.npz: content of blobs {', '.join(wrong)} has changed; export the model again"
+            )
         return Graph(
-            body["name"], body["stage"], tuple(body["inputs"]), tuple(body["outputs"]),
-            tuple(Node(n["name"], _op_from(n["op"]), tuple(n["inputs"]), tuple(n["outputs"]), n["source"])
-                  for n in body["nodes"]),
+            body["name"],
+            body["stage"],
+            tuple(body["inputs"]),
+            tuple(body["outputs"]),
+            tuple(
+                Node(n["name"], _op_from(n["op"]), tuple(n["inputs"]), tuple(n["outputs"]), n["source"])
+                for n in body["nodes"]
+            ),
             {name: _tensor_from(name, t) for name, t in body["tensors"].items()},
-            fresh, tuple(HostQuant(**h) if h else None for h in body["host"]), tuple(body["notes"]))
+            fresh,
+            tuple(HostQuant(**h) if h else None for h in body["host"]),
+            tuple(body["notes"]),
+        )
     except (KeyError, TypeError, ValueError) as e:
-        raise ModelError(f"graph.json: not a graph of this hwq ({type(e).__name__}: {e}); export again") from None
+        raise ModelError(
+            f"graph.json: not a graph of this hwq ({type(e).__name__}: {e}); export again"
+        ) from None
 
 
 def graph_files(graph: Graph) -> dict[str, str | bytes]:
     """{"graph.npz": bytes, "graph.json": text}; the bytes depend on the graph alone."""
     keys = sorted(used_blobs(graph.nodes, graph.host))
-    return {"graph.npz": _npz({k: graph.blobs[k] for k in keys}), "graph.json": json.dumps(to_json(graph)) + "\n"}
+    return {
+        "graph.npz": _npz({k: graph.blobs[k] for k in keys}),
+        "graph.json": json.dumps(to_json(graph)) + "\n",
+    }
 
 
 def save_graph(directory: Path, graph: Graph) -> tuple[Path, Path]:
@@ -110,7 +141,9 @@ def load_graph(directory: Path) -> Graph:
         with np.load(directory / "graph.npz", allow_pickle=False) as z:
             blobs = {k: z[k] for k in z.files}
     except (OSError, ValueError, zipfile.BadZipFile) as e:
-        raise ModelError(f"{directory}: no readable graph.json and graph.npz ({e}); export the model again") from None
+        raise ModelError(
+            f"{directory}: no readable graph.json and graph.npz ({e}); export the model again"
+        ) from None
     return from_json(body, blobs)
 
 
@@ -123,7 +156,9 @@ def _npz(arrays: dict[str, NDArray[Any]]) -> bytes:
         for key, array in arrays.items():
             raw = io.BytesIO()
             np.lib.format.write_array(raw, array, allow_pickle=False)
-            z.writestr(zipfile.ZipInfo(f"{key}.npy", (1980, 1, 1, 0, 0, 0)), raw.getvalue(), zipfile.ZIP_DEFLATED)
+            z.writestr(
+                zipfile.ZipInfo(f"{key}.npy", (1980, 1, 1, 0, 0, 0)), raw.getvalue(), zipfile.ZIP_DEFLATED
+            )
     return out.getvalue()
 
 
@@ -154,7 +189,6 @@ def _tensor_json(t: Tensor) -> dict[str, Any]:
         body["scale"] = [exact_to_text(v) for v in t.real.scale]
         body["offset"] = [exact_to_text(v) for v in t.real.offset]
     return body
-
 
 
 def _tensor_from(name: str, body: dict[str, Any]) -> Tensor:

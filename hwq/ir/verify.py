@@ -33,18 +33,22 @@ def violations(graph: Graph) -> Iterator[str]:
     yield from broken
     if broken:
         return
+    bad: set[str] = (
+        set()
+    )  # tensors whose own description is broken; rules of their nodes would only stumble on it
+    if graph.stage == "int":
+        for t in graph.tensors.values():
+            found = [f"tensor '{t.name}': {v}" for v in _int_tensor(t)]
+            bad |= {t.name} if found else set()
+            yield from found
+        if len(graph.host) != len(graph.inputs):
+            yield f"graph: {len(graph.host)} host quantizers for {len(graph.inputs)} inputs"
     for n in graph.nodes:
         if not isinstance(n.op, LEGAL[graph.stage]):
             yield f"node '{n.name}': {type(n.op).__name__} is not an op of stage '{graph.stage}'"
-        elif graph.stage == "int":
-            yield from (f"node '{n.name}': {v}" for v in _INT_RULES[type(n.op)](graph, n))
-        else:
-            yield from (f"node '{n.name}': {v}" for v in _real_rules(graph, n))
-    if graph.stage == "int":
-        for t in graph.tensors.values():
-            yield from (f"tensor '{t.name}': {v}" for v in _int_tensor(t))
-        if len(graph.host) != len(graph.inputs):
-            yield f"graph: {len(graph.host)} host quantizers for {len(graph.inputs)} inputs"
+        elif not bad & {*n.inputs, *n.outputs}:
+            rules = _INT_RULES[type(n.op)] if graph.stage == "int" else _real_rules
+            yield from (f"node '{n.name}': {v}" for v in rules(graph, n))
 
 
 def _wiring(graph: Graph) -> Iterator[str]:
@@ -56,7 +60,9 @@ def _wiring(graph: Graph) -> Iterator[str]:
         if n.name in names:
             yield f"node '{n.name}': a second node of that name"
         names.add(n.name)
-        yield from (f"node '{n.name}': input '{t}' is made by no earlier node" for t in n.inputs if t not in known)
+        yield from (
+            f"node '{n.name}': input '{t}' is made by no earlier node" for t in n.inputs if t not in known
+        )
         for t in n.outputs:
             if t in known:
                 yield f"node '{n.name}': output '{t}' exists already"
@@ -64,8 +70,12 @@ def _wiring(graph: Graph) -> Iterator[str]:
                 yield f"node '{n.name}': output '{t}' is not described in tensors"
             known.add(t)
     yield from (f"output '{t}': made by no node" for t in graph.outputs if t not in known)
-    yield from (f"tensor '{k}': key and name '{t.name}' differ" for k, t in graph.tensors.items() if k != t.name)
-    yield from (f"tensor '{t}': dangling, made by no node and no input" for t in graph.tensors if t not in known)
+    yield from (
+        f"tensor '{k}': key and name '{t.name}' differ" for k, t in graph.tensors.items() if k != t.name
+    )
+    yield from (
+        f"tensor '{t}': dangling, made by no node and no input" for t in graph.tensors if t not in known
+    )
     missing = used_blobs(graph.nodes, graph.host) - set(graph.blobs)
     yield from (f"blob {k[:12]}: referred to but missing" for k in sorted(missing))
 
@@ -87,7 +97,9 @@ def _real_rules(graph: Graph, n: Node) -> Iterator[str]:
     elif ins[0].size != out.size or (not isinstance(n.op, ops.Reshape) and ins[0].shape != out.shape):
         yield f"frames {ins[0].shape} -> {out.shape}"
     else:
-        names = tuple(f for f in ("scale", "zero", "mul", "add", "gamma", "beta", "mean", "var") if hasattr(n.op, f))
+        names = tuple(
+            f for f in ("scale", "zero", "mul", "add", "gamma", "beta", "mean", "var") if hasattr(n.op, f)
+        )
         yield from _params(graph, n.op, ins[0].size, names)
 
 
@@ -122,8 +134,10 @@ def _covers(t: Tensor, lo: Any, hi: Any) -> Iterator[str]:
     """The stated range must hold every value that can occur."""
     low, high = bounds(t)
     for c in np.nonzero((low > lo) | (high < hi))[0][:1]:
-        yield (f"channel {c} of '{t.name}' can take {int(np.broadcast_to(lo, low.shape)[c])}.."
-               f"{int(np.broadcast_to(hi, low.shape)[c])}, its range says {int(low[c])}..{int(high[c])}")
+        yield (
+            f"channel {c} of '{t.name}' can take {int(np.broadcast_to(lo, low.shape)[c])}.."
+            f"{int(np.broadcast_to(hi, low.shape)[c])}, its range says {int(low[c])}..{int(high[c])}"
+        )
 
 
 def _matvec(graph: Graph, n: Node) -> Iterator[str]:
@@ -138,7 +152,8 @@ def _matvec(graph: Graph, n: Node) -> Iterator[str]:
     code, (lo, hi) = n.op.code, bounds(x)
     bits = code.bits
     legal = {ops.Bipolar: bool(np.all(np.abs(w) == 1)), ops.Ternary: bool(np.all(np.abs(w) <= 1))}.get(
-        type(code), bool(np.all((w >= -(1 << (bits - 1))) & (w < 1 << (bits - 1)))))
+        type(code), bool(np.all((w >= -(1 << (bits - 1))) & (w < 1 << (bits - 1))))
+    )
     if not legal:
         yield f"weights {w.min()}..{w.max()} do not fit their code {code}"
     if n.op.xnor:
@@ -174,8 +189,11 @@ def _step(graph: Graph, n: Node) -> Iterator[str]:
         return
     first, last = (t <= lo[:, None]).sum(axis=1), (t <= hi[:, None]).sum(axis=1)
     size = t.shape[1]
-    yield from _covers(y, n.op.offset + np.where(falling, size - last, first),
-                       n.op.offset + np.where(falling, size - first, last))
+    yield from _covers(
+        y,
+        n.op.offset + np.where(falling, size - last, first),
+        n.op.offset + np.where(falling, size - first, last),
+    )
 
 
 def _table(graph: Graph, n: Node) -> Iterator[str]:
@@ -190,7 +208,9 @@ def _table(graph: Graph, n: Node) -> Iterator[str]:
         yield f"shape {x.shape} -> {y.shape}"
     else:
         lo, hi = bounds(x)
-        rows = [e[c if len(e) > 1 else 0, lo[c] - n.op.base : hi[c] - n.op.base + 1] for c in range(x.channels)]
+        rows = [
+            e[c if len(e) > 1 else 0, lo[c] - n.op.base : hi[c] - n.op.base + 1] for c in range(x.channels)
+        ]
         yield from _covers(y, np.array([r.min() for r in rows]), np.array([r.max() for r in rows]))
 
 
@@ -225,5 +245,9 @@ def _argmax(graph: Graph, n: Node) -> Iterator[str]:
 
 
 _INT_RULES: dict[type[ops.Op], Callable[[Graph, Node], Iterator[str]]] = {
-    ops.MatVec: _matvec, ops.Step: _step, ops.Table: _table, ops.Combine: _combine, ops.ArgMax: _argmax,
+    ops.MatVec: _matvec,
+    ops.Step: _step,
+    ops.Table: _table,
+    ops.Combine: _combine,
+    ops.ArgMax: _argmax,
 }

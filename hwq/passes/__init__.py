@@ -1,4 +1,4 @@
-"""Passes: Graph -> Graph. `lower` runs them all, in the order of `PASSES`, from stage `real` to stage `int`."""
+"""Passes: Graph -> Graph. `lower` runs those of `PASSES` in order, from stage `real` to stage `int`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (to_integers,)
 
 
 def lower(graph: Graph) -> Graph:
-    """Graph(real) -> Graph(int); the result of every pass is verified. Raises UnsupportedOp and VerifyError."""
+    """Graph(real) -> Graph(int); every pass's result is verified. Raises UnsupportedOp and VerifyError."""
     verify(graph)
     for step in PASSES:
         graph = step(graph)

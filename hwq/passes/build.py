@@ -23,10 +23,12 @@ INT_LIMIT = 1 << 62
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A real tensor as `chain` applied to the integers of tensor `base` (to a float32 graph input if `floating`)."""
+    """A real tensor as `chain` applied to the integers of tensor `base` (to a float32 graph input if
+    `floating`).
+    """
 
     base: str
-    chain: Chain = Chain()
+    chain: Chain = field(default_factory=Chain)
     floating: bool = False
 
 
@@ -56,12 +58,26 @@ class Build:
             name, i = f"{stem}_{i}", i + 1
         return name
 
-    def emit(self, name: str, op: ops.Op, inputs: Sequence[str], output: str, lo: IntArray, hi: IntArray,
-             real: Real | None, source: str) -> str:
+    def emit(
+        self,
+        name: str,
+        op: ops.Op,
+        inputs: Sequence[str],
+        output: str,
+        lo: IntArray,
+        hi: IntArray,
+        real: Real | None,
+        source: str,
+    ) -> str:
         """Append a node with one output of len(lo) channels; returns the output's name."""
         if lo.size and (int(lo.min()) < -INT_LIMIT or int(hi.max()) > INT_LIMIT):
-            raise VerifyError("int", [f"layer '{name}': values reach {int(lo.min())}..{int(hi.max())}, more than 62 bits; "
-                                      "use fewer bits, or scales that are closer to each other"])
+            raise VerifyError(
+                "int",
+                [
+                    f"layer '{name}': values reach {int(lo.min())}..{int(hi.max())}, more than 62 bits; "
+                    "use fewer bits, or scales that are closer to each other"
+                ],
+            )
         self.tensors[output] = Tensor(output, (len(lo),), tuple(map(int, lo)), tuple(map(int, hi)), real)
         self.nodes.append(Node(name, op, tuple(inputs), (output,), source))
         return output
@@ -69,8 +85,10 @@ class Build:
     def range(self, tensor: str) -> tuple[IntArray, IntArray]:
         """lo, hi of every channel, int64 [C]."""
         t = self.tensors[tensor]
-        return (np.broadcast_to(np.array(t.lo, dtype=np.int64), (t.channels,)).copy(),
-                np.broadcast_to(np.array(t.hi, dtype=np.int64), (t.channels,)).copy())
+        return (
+            np.broadcast_to(np.array(t.lo, dtype=np.int64), (t.channels,)).copy(),
+            np.broadcast_to(np.array(t.hi, dtype=np.int64), (t.channels,)).copy(),
+        )
 
     def stem(self, tensor: str) -> str:
         """Name of the layer a tensor comes from, for naming what follows it."""
@@ -99,14 +117,21 @@ def annotate(x: Number) -> Exact:
 def needs_line(value: Value, node: Node, what: str) -> Line:
     """The value's chain as a rational line. Raises UnsupportedOp with the way out where it isn't one."""
     if value.floating:
-        raise UnsupportedOp(f"node '{node.name}': {what} sees the float graph input '{value.base}' without a quantizer; "
-                            "put a Quant after the input, or annotate the input with an integer datatype")
+        raise UnsupportedOp(
+            f"node '{node.name}': {what} sees the float graph input '{value.base}' without a quantizer; "
+            "put a Quant after the input, or annotate the input with an integer datatype"
+        )
     line = value.chain.line
     if line is None:
-        why = ("a BatchNormalization (an irrational factor)" if value.chain.is_affine
-               else "an activation function that is not followed by a quantizer")
-        raise UnsupportedOp(f"node '{node.name}': between the integers of '{value.base}' and {what} stands {why}; "
-                            "put a quantizer right before this node")
+        why = (
+            "a BatchNormalization (an irrational factor)"
+            if value.chain.is_affine
+            else "an activation function that is not followed by a quantizer"
+        )
+        raise UnsupportedOp(
+            f"node '{node.name}': between the integers of '{value.base}' and {what} stands {why}; "
+            "put a quantizer right before this node"
+        )
     return line
 
 

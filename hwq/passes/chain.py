@@ -1,4 +1,6 @@
-"""The elementwise functions between two integer tensors, evaluated in float64 (to steer) and exactly (to decide)."""
+"""The elementwise functions between two integer tensors, evaluated in float64 (to steer) and exactly (to
+decide).
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ def at(values: Rationals, c: int) -> Fraction:
 
 
 def column(values: Rationals) -> Floats:
-    """Rationals as a float64 column [C or 1, 1]; what float64 can't hold becomes infinity, which only steers."""
+    """Rationals as a float64 column [C or 1, 1]; what float64 can't hold becomes infinity: it only steers."""
     return np.array([_float(v) for v in values])[:, None]
 
 
@@ -191,7 +193,10 @@ class Chain:
         b = self.exact(Fraction(0), c)
         a: Number = Fraction(1)
         for fn in self.fns:
-            a = over_sqrt(a, at(fn.var, c)) if isinstance(fn, OverSqrt) else affine(a, at(fn.mul, c), Fraction(0))
+            if isinstance(fn, OverSqrt):
+                a = over_sqrt(a, at(fn.var, c))
+            elif isinstance(fn, Line):
+                a = affine(a, at(fn.mul, c), Fraction(0))
         return a, b
 
 

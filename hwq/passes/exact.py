@@ -1,8 +1,9 @@
 """Exact numbers of the lowering: rationals, u + w * sqrt(v), and 100 digits where neither is enough.
 
-One BatchNorm brings one square root per channel, so almost every value of a network is a Fraction or a Surd and is
-compared exactly, ties included. Sigmoid, Tanh and a second square root fall back to 100 digits, where a comparison
-closer than 1e-85 counts as undecidable.
+One BatchNorm brings one square root per channel, so almost every value of a network is a Fraction or a Surd
+and is compared exactly, ties included. Sigmoid, Tanh and a second square root fall back to 100 digits, where
+a
+comparison closer than 1e-85 counts as undecidable.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd, isqrt
+from typing import TypeAlias
 
 import mpmath
 
@@ -17,7 +19,9 @@ from hwq.errors import VerifyError
 
 DIGITS = 100
 UNDECIDABLE = mpmath.mpf(10) ** -85
-SATURATED = 170  # 1 - sigmoid(170) is 1e-74: short of its asymptote, and closer than any float constant that isn't it
+SATURATED = (
+    170  # 1 - sigmoid(170) is 1e-74: short of its asymptote, and closer than any float constant that isn't it
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ class Surd:
         return float(to_mpf(self))
 
 
-Number = Fraction | Surd | mpmath.mpf
+Number: TypeAlias = Fraction | Surd | mpmath.mpf
 
 
 def rational_sqrt(v: Fraction) -> Fraction | None:
@@ -88,8 +92,13 @@ def sign(x: Number) -> int:
             return sw
         return su if x.u * x.u > x.w * x.w * x.v else sw
     if abs(x) < UNDECIDABLE:
-        raise VerifyError("int", [f"a value lies within 1e-85 of a decision boundary ({mpmath.nstr(x, 5)}), where "
-                                  "100 digits cannot tell its side; change the constant by one unit in the last place"])
+        raise VerifyError(
+            "int",
+            [
+                f"a value lies within 1e-85 of a decision boundary ({mpmath.nstr(x, 5)}), where "
+                "100 digits cannot tell its side; change the constant by one unit in the last place"
+            ],
+        )
     return 1 if x > 0 else -1
 
 
@@ -133,4 +142,6 @@ def common_step(values: list[Fraction]) -> Fraction:
 
 
 def _gcd(a: Fraction, b: Fraction) -> Fraction:
-    return Fraction(gcd(a.numerator * b.denominator, b.numerator * a.denominator), a.denominator * b.denominator)
+    return Fraction(
+        gcd(a.numerator * b.denominator, b.numerator * a.denominator), a.denominator * b.denominator
+    )

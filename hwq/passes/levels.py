@@ -45,7 +45,8 @@ def reached(x: Number, bound: Bound) -> bool:
 
 
 _HALF = Fraction(1, 2)
-# rounding mode -> (distance below k of the boundary of level k, closed), for the level k of v = x / scale + zero
+# rounding mode -> (distance below k of the boundary of level k, closed), for the level k of v = x / scale +
+# zero
 _EDGES: dict[str, Callable[[int], tuple[Fraction | int, bool]]] = {
     "ROUND": lambda k: (_HALF, k % 2 == 0),
     "HALF_EVEN": lambda k: (_HALF, k % 2 == 0),
@@ -68,9 +69,15 @@ def levels(graph: Graph, op: ops.Op) -> Levels:
             return _bipolar(rationals(graph, op.scale), rationals(graph, op.zero))
         case ops.Quant():
             scale, z = rationals(graph, op.scale), rationals(graph, op.zero)
-            edges = [(k - edge[0], edge[1]) for k in range(op.qmin + 1, op.qmax + 1) for edge in (_EDGES[op.rounding](k),)]
+            edges = [
+                (k - edge[0], edge[1])
+                for k in range(op.qmin + 1, op.qmax + 1)
+                for edge in (_EDGES[op.rounding](k),)
+            ]
             n = max(len(scale), len(z))
-            rows = tuple(tuple(((v - at(z, c)) * at(scale, c), closed) for v, closed in edges) for c in range(n))
+            rows = tuple(
+                tuple(((v - at(z, c)) * at(scale, c), closed) for v, closed in edges) for c in range(n)
+            )
             return Levels(rows, op.qmin, scale, tuple(-at(z, c) * at(scale, c) for c in range(n)))
         case ops.MultiThreshold():
             t = fractions(graph.array(op.thresholds))
@@ -82,4 +89,6 @@ def levels(graph: Graph, op: ops.Op) -> Levels:
 def _bipolar(scale: Rationals, zero: Rationals) -> Levels:
     n = max(len(scale), len(zero))
     rows = tuple((((-at(zero, c)) * at(scale, c), True),) for c in range(n))
-    return Levels(rows, 0, tuple(2 * s for s in scale), tuple((-1 - at(zero, c)) * at(scale, c) for c in range(n)))
+    return Levels(
+        rows, 0, tuple(2 * s for s in scale), tuple((-1 - at(zero, c)) * at(scale, c) for c in range(n))
+    )

@@ -1,4 +1,4 @@
-"""Graph(real) -> Graph(int): one walk in which every tensor is an elementwise chain over an integer tensor."""
+"""Graph(real) -> Graph(int): one walk, every tensor an elementwise chain over an integer tensor."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from hwq.passes.quantizers import lower_quantizer
 def to_integers(graph: Graph) -> Graph:
     """Lower a real graph. Frames are flat vectors in row-major order; layers are named fc0, fc1 ... in order.
 
-    A quantizer that directly follows a graph input becomes the host's (`Graph.host`). Raises UnsupportedOp with
-    every node that can't be lowered, and VerifyError where 100 digits can't decide a comparison.
+    A quantizer that directly follows a graph input becomes the host's (`Graph.host`). Raises UnsupportedOp
+    with every node that can't be lowered, and VerifyError where 100 digits can't decide a comparison.
     """
     b = Build(graph)
     problems: list[str] = []
@@ -44,8 +44,10 @@ def to_integers(graph: Graph) -> Graph:
             except UnsupportedOp as e:
                 problems.append(str(e))
     if problems:
-        raise UnsupportedOp(f"graph '{graph.name}': {len(problems)} nodes can't become integers:\n"
-                            + "\n".join(f"  - {p}" for p in problems))
+        raise UnsupportedOp(
+            f"graph '{graph.name}': {len(problems)} nodes can't become integers:\n"
+            + "\n".join(f"  - {p}" for p in problems)
+        )
     return _finish(b, tuple(outputs))
 
 
@@ -66,7 +68,9 @@ def _lower(b: Build, node: Node) -> Value:
             return Value(value.base, value.chain.then(Bend(node.op)), value.floating)
     value = b.values[node.inputs[0]]
     if any(isinstance(f, Bend) and isinstance(f.op, ops.Softmax) for f in value.chain.fns):
-        raise UnsupportedOp(f"node '{node.name}': Softmax is supported before ArgMax and at the end of a network only")
+        raise UnsupportedOp(
+            f"node '{node.name}': Softmax is supported before ArgMax and at the end of a network only"
+        )
     chain = value.chain
     for fn in functions(b.real, node.op):
         chain = chain.then(fn)
@@ -87,22 +91,35 @@ def _output(b: Build, name: str) -> str:
     if value.floating:
         raise UnsupportedOp(f"graph output '{name}': no quantizer between it and the graph input")
     chain = value.chain
-    softmax = bool(chain.fns) and isinstance(chain.fns[-1], Bend) and isinstance(chain.fns[-1].op, ops.Softmax)
+    softmax = (
+        bool(chain.fns) and isinstance(chain.fns[-1], Bend) and isinstance(chain.fns[-1].op, ops.Softmax)
+    )
     chain = strip_monotone(Chain(chain.fns[:-1]) if softmax else chain)
     if chain != value.chain:
-        b.notes.append(f"output '{name}': the {'Softmax' if softmax else 'Sigmoid or Tanh'} at the end is left to the host; "
-                       "the outputs are its inputs")
+        b.notes.append(
+            f"output '{name}': the {'Softmax' if softmax else 'Sigmoid or Tanh'} at the end is left to the "
+            "host; "
+            "the outputs are its inputs"
+        )
     if not chain.is_affine:
         node = next(n for n in b.real.nodes if name in n.outputs)
         needs_line(Value(value.base, chain), node, "the graph output")
     t = b.tensors[value.base]
     real = real_of(chain, t.channels)
-    if value.base in b.real.inputs or any(name != o and b.values[o].base == value.base for o in b.real.outputs
-                                          if o in b.values):
+    if value.base in b.real.inputs or any(
+        name != o and b.values[o].base == value.base for o in b.real.outputs if o in b.values
+    ):
         copy = b.name(f"{b.stem(value.base)}_copy")
         one, zero = np.ones(1, dtype=np.int64), np.zeros(1, dtype=np.int64)
-        return b.emit(copy, ops.Combine((b.blob(one),), b.blob(zero)), [value.base], f"{copy}_out",
-                      *b.range(value.base), real, name)
+        return b.emit(
+            copy,
+            ops.Combine((b.blob(one),), b.blob(zero)),
+            [value.base],
+            f"{copy}_out",
+            *b.range(value.base),
+            real,
+            name,
+        )
     b.tensors[t.name] = Tensor(t.name, t.shape, t.lo, t.hi, real)
     return t.name
 
@@ -119,14 +136,28 @@ def _finish(b: Build, outputs: tuple[str, ...]) -> Graph:
         clean = re.sub(r"\W+", "_", name).strip("_") or f"input{i}"
         taken = {t for t in (*b.tensors, *rename.values()) if t != name}
         rename[name] = clean if clean not in taken and not clean[0].isdigit() else f"input{i}"
-    final = tuple(Node(n.name, n.op, tuple(rename.get(t, t) for t in n.inputs), n.outputs, n.source)
-                  for n in reversed(nodes))
+    final = tuple(
+        Node(n.name, n.op, tuple(rename.get(t, t) for t in n.inputs), n.outputs, n.source)
+        for n in reversed(nodes)
+    )
     missing = [n for n in b.real.inputs if n not in b.tensors]
     if missing:
         raise UnsupportedOp(f"graph input '{missing[0]}' is used by no output; remove it from the model")
-    tensors = {rename.get(k, k): Tensor(rename.get(k, k), t.shape, t.lo, t.hi, t.real)
-               for k, t in b.tensors.items() if k in needed or k in b.real.inputs}
+    tensors = {
+        rename.get(k, k): Tensor(rename.get(k, k), t.shape, t.lo, t.hi, t.real)
+        for k, t in b.tensors.items()
+        if k in needed or k in b.real.inputs
+    }
     host = tuple(b.host.get(n) for n in b.real.inputs)
     keys = used_blobs(final, host)
-    return Graph(b.real.name, "int", tuple(rename[n] for n in b.real.inputs), outputs, final, tensors,
-                 {k: v for k, v in b.blobs.items() if k in keys}, host, tuple(b.notes))
+    return Graph(
+        b.real.name,
+        "int",
+        tuple(rename[n] for n in b.real.inputs),
+        outputs,
+        final,
+        tensors,
+        {k: v for k, v in b.blobs.items() if k in keys},
+        host,
+        tuple(b.notes),
+    )

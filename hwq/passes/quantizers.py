@@ -46,8 +46,10 @@ def _table(b: Build, node: Node, value: Value, q: Levels, names: tuple[str, str]
     lo, hi = b.range(value.base)
     base, entries = int(lo.min()), int(hi.max() - lo.min()) + 1
     if entries > TABLE_RANGE:
-        raise UnsupportedOp(f"node '{node.name}': the function before this quantizer is not monotone, and its input range of "
-                            f"{entries} integers is past the {TABLE_RANGE} of a table; quantize its input to fewer bits")
+        raise UnsupportedOp(
+            f"node '{node.name}': the function before this quantizer is not monotone, and its input range of "
+            f"{entries} integers is past the {TABLE_RANGE} of a table; quantize its input to fewer bits"
+        )
     rows = max(value.chain.channels, len(q.bounds))
     table = np.empty((rows, entries), dtype=np.int64)
     for c in range(rows):
@@ -56,19 +58,31 @@ def _table(b: Build, node: Node, value: Value, q: Levels, names: tuple[str, str]
             table[c, i] = q.y0 + sum(reached(y, bound) for bound in q.row(c))
     per_channel = [table[c if rows > 1 else 0, lo[c] - base : hi[c] - base + 1] for c in range(len(lo))]
     y_lo, y_hi = (np.array([int(f(r)) for r in per_channel]) for f in (np.min, np.max))
-    return b.emit(names[0], ops.Table(b.blob(table), base), [value.base], names[1], y_lo, y_hi,
-                  real_of(meaning(q.scale, q.offset), len(lo)), node.name)
+    return b.emit(
+        names[0],
+        ops.Table(b.blob(table), base),
+        [value.base],
+        names[1],
+        y_lo,
+        y_hi,
+        real_of(meaning(q.scale, q.offset), len(lo)),
+        node.name,
+    )
 
 
 def _host(b: Build, node: Node, value: Value, q: Levels, chain: Chain) -> Value:
     """Exact float32 thresholds: the search runs over the finite float32 numbers in order."""
     name = value.base
     if name in b.host:
-        raise UnsupportedOp(f"node '{node.name}': graph input '{name}' feeds a second, different quantizer; "
-                            "quantize it once and share the result")
+        raise UnsupportedOp(
+            f"node '{node.name}': graph input '{name}' feeds a second, different quantizer; "
+            "quantize it once and share the result"
+        )
     if any(value.chain.polarity(c) is None for c in range(value.chain.channels)):
-        raise UnsupportedOp(f"node '{node.name}': the function between graph input '{name}' and its quantizer is not monotone; "
-                            "quantize the input first")
+        raise UnsupportedOp(
+            f"node '{node.name}': the function between input '{name}' and its quantizer is not monotone; "
+            "quantize the input first"
+        )
     size = b.real.tensor(name).size
     rows = max(value.chain.channels, len(q.bounds))
     edge = np.full(rows, MAX_FLOAT, dtype=np.int64)

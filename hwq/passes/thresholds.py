@@ -1,6 +1,8 @@
-"""Integer thresholds of `quantizer after chain`, each one proven: found by float64 bisection, decided exactly.
+"""Integer thresholds of `quantizer after chain`, each one proven: found by float64 bisection, decided
+exactly.
 
-The search runs over an integer index whose values rise: the accumulator itself, or the float32 numbers in order.
+The search runs over an integer index whose values rise: the accumulator itself, or the float32 numbers in
+order.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ ToExact = Callable[[int], Fraction]
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """y = offset + count(t <= x), or offset + N - count where falling; t int64 [C, N] ascending; lo, hi: range of y."""
+    """y = offset + count(t <= x), or offset + N - count where falling; t int64 [C, N] ascending; lo, hi:
+    range of y.
+    """
 
     t: IntArray
     falling: NDArray[np.bool_]
@@ -32,12 +36,20 @@ class Thresholds:
     hi: tuple[int, ...]
 
 
-def find(chain: Chain, q: Levels, lo: IntArray, hi: IntArray, to_float: ToFloat = lambda x: x.astype(np.float64),
-         to_exact: ToExact = Fraction) -> Thresholds:
+def find(
+    chain: Chain,
+    q: Levels,
+    lo: IntArray,
+    hi: IntArray,
+    to_float: ToFloat = lambda x: x.astype(np.float64),
+    to_exact: ToExact = Fraction,
+) -> Thresholds:
     """Thresholds of every channel over the index range lo..hi (int64 [C]); a threshold lies in lo..hi + 1.
 
-    The chain must be monotone in every channel. Each threshold T is checked on both sides in exact arithmetic:
-    level k is not reached at T - 1 and is reached at T; where float64 was wrong, an exact bisection replaces it.
+    The chain must be monotone in every channel. Each threshold T is checked on both sides in exact
+    arithmetic: level k is not reached at T - 1 and is reached at T; where float64 was wrong, an exact
+    bisection replaces
+    it.
     """
     if chain.channels == 1 and len(q.bounds) == 1:  # one function: search once over the widest range
         t, falling = _search(chain, q, lo.min(keepdims=True), hi.max(keepdims=True), to_float, to_exact)
@@ -45,8 +57,9 @@ def find(chain: Chain, q: Levels, lo: IntArray, hi: IntArray, to_float: ToFloat 
     return _trim(*_search(chain, q, lo, hi, to_float, to_exact), q.y0, lo, hi)
 
 
-def _search(chain: Chain, q: Levels, lo: IntArray, hi: IntArray, to_float: ToFloat,
-            to_exact: ToExact) -> tuple[IntArray, NDArray[np.bool_]]:
+def _search(
+    chain: Chain, q: Levels, lo: IntArray, hi: IntArray, to_float: ToFloat, to_exact: ToExact
+) -> tuple[IntArray, NDArray[np.bool_]]:
     """(t int64 [C, N], falling bool [C]) of every boundary of the quantizer."""
     polarity = [chain.polarity(c) for c in range(len(lo))]
     falling = np.array([p == -1 for p in polarity])
@@ -66,8 +79,9 @@ def _search(chain: Chain, q: Levels, lo: IntArray, hi: IntArray, to_float: ToFlo
     return t, falling
 
 
-def _predicate(chain: Chain, c: int, row: tuple[Bound, ...], falling: bool,
-               to_exact: ToExact) -> Callable[[int, int], bool]:
+def _predicate(
+    chain: Chain, c: int, row: tuple[Bound, ...], falling: bool, to_exact: ToExact
+) -> Callable[[int, int], bool]:
     """passed(x, k): exactly, is boundary k of the row reached at index x (falling: no longer reached)."""
     values: dict[int, Number] = {}
 
@@ -79,9 +93,10 @@ def _predicate(chain: Chain, c: int, row: tuple[Bound, ...], falling: bool,
     return passed
 
 
-def _bisect(chain: Chain, q: Levels, lo: IntArray, hi: IntArray, falling: NDArray[np.bool_],
-            to_float: ToFloat) -> IntArray:
-    """Float64 candidates int64 [C, N] for the first index at which each boundary is passed (hi + 1: never)."""
+def _bisect(
+    chain: Chain, q: Levels, lo: IntArray, hi: IntArray, falling: NDArray[np.bool_], to_float: ToFloat
+) -> IntArray:
+    """Float64 candidates int64 [C, N] for the first index that passes each boundary (hi + 1: never)."""
     bounds = np.broadcast_to(q.floats(), (len(lo), q.n)).copy()
     bounds[falling] = bounds[falling, ::-1]
     a = np.repeat(lo[:, None], q.n, axis=1)
@@ -116,5 +131,10 @@ def _trim(t: IntArray, falling: NDArray[np.bool_], y0: int, lo: IntArray, hi: In
     if low == high:  # a constant: keep the level above (or below), which is never reached
         low, high = (low, high + 1) if high < n else (low - 1, high)
     kept = np.where(falling[:, None], t[:, ::-1][:, low:high][:, ::-1], t[:, low:high])
-    return Thresholds(np.ascontiguousarray(kept), falling, y0 + low,
-                      tuple((y0 + ymin).tolist()), tuple((y0 + ymax).tolist()))
+    return Thresholds(
+        np.ascontiguousarray(kept),
+        falling,
+        y0 + low,
+        tuple((y0 + ymin).tolist()),
+        tuple((y0 + ymax).tolist()),
+    )

@@ -50,7 +50,7 @@ def test_a_corrupt_file_is_not_an_onnx_file(tmp_path: Path, content: bytes) -> N
 def test_a_truncated_xz_file_is_corrupt(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx.xz"
     path.write_bytes(lzma.compress(small().bytes())[:-20])
-    with pytest.raises(ModelError, match="the .xz data is corrupt"):
+    with pytest.raises(ModelError, match=r"the \.xz data is corrupt"):
         read_qonnx(path)
 
 
@@ -84,16 +84,19 @@ def test_a_non_finite_weight_is_named_with_its_index(value: float) -> None:
         read_qonnx(net.bytes())
 
 
-@pytest.mark.parametrize(("kw", "message"), [
-    ({"zero": 0.5}, "zero point 0.5 .* is off the integer grid"),
-    ({"bits": 2.5}, "bit width 2.5 is off the grid"),
-    ({"bits": 0}, "bit width 0 is off the grid"),
-    ({"scale": 0.0}, "scale 0 .* must be positive"),
-    ({"scale": [0.5, -1.0, 0.5]}, r"scale -1 \(index 1\) must be positive"),
-    ({"rounding": "NEAREST"}, "rounding_mode 'NEAREST' is not one of ROUND"),
-    ({"bits": 17}, "17-bit activations; at most 16"),
-    ({"bits": 1, "signed": 0, "narrow": 1}, "leaves the single level 0"),
-])
+@pytest.mark.parametrize(
+    ("kw", "message"),
+    [
+        ({"zero": 0.5}, "zero point 0.5 .* is off the integer grid"),
+        ({"bits": 2.5}, "bit width 2.5 is off the grid"),
+        ({"bits": 0}, "bit width 0 is off the grid"),
+        ({"scale": 0.0}, "scale 0 .* must be positive"),
+        ({"scale": [0.5, -1.0, 0.5]}, r"scale -1 \(index 1\) must be positive"),
+        ({"rounding": "NEAREST"}, "rounding_mode 'NEAREST' is not one of ROUND"),
+        ({"bits": 17}, "17-bit activations; at most 16"),
+        ({"bits": 1, "signed": 0, "narrow": 1}, "leaves the single level 0"),
+    ],
+)
 def test_a_quantizer_off_its_grid_is_refused(kw: dict, message: str) -> None:
     net = small()
     net.x = net.quant(net.x, **({"scale": 0.5} | kw))
@@ -150,7 +153,9 @@ def test_an_activation_without_a_quantizer_before_a_matrix_is_refused() -> None:
     net = small()
     net.then("Relu")
     net.then("MatMul", net.quant(net.const(np.ones((3, 2))), 1.0))
-    with pytest.raises(UnsupportedOp, match="not followed by a quantizer; put a quantizer right before this node"):
+    with pytest.raises(
+        UnsupportedOp, match="not followed by a quantizer; put a quantizer right before this node"
+    ):
         lower(read_qonnx(net.bytes()))
 
 
@@ -195,7 +200,9 @@ def test_weights_off_their_annotated_grid_are_refused() -> None:
 def test_weight_scales_per_column_move_to_the_input() -> None:
     net = small()
     net.x = net.quant(net.x, 0.5)
-    net.then("MatMul", net.quant(net.const(np.random.default_rng(0).normal(size=(3, 2))), [[0.25], [0.5], [0.75]]))
+    net.then(
+        "MatMul", net.quant(net.const(np.random.default_rng(0).normal(size=(3, 2))), [[0.25], [0.5], [0.75]])
+    )
     graph = assert_int_graph_is_exact(net.bytes(), frames(4))
     assert any("integer multipliers 1..3" in note for note in graph.notes)
 
@@ -204,10 +211,12 @@ def test_the_weight_code_follows_the_qonnx_type() -> None:
     net = small(rows=3)
     rng = np.random.default_rng(3)
     codes = []
-    for w in (net.quant(net.const(rng.normal(size=(3, 3))), 0.1, bits=4, narrow=1),
-              net.quant(net.const(rng.normal(size=(3, 3))), 0.4, bits=2, narrow=1),
-              net.bipolar(net.const(rng.normal(size=(3, 3)))),
-              net.quant(net.const(abs(rng.normal(size=(3, 3)))), 0.1, bits=3, signed=0)):
+    for w in (
+        net.quant(net.const(rng.normal(size=(3, 3))), 0.1, bits=4, narrow=1),
+        net.quant(net.const(rng.normal(size=(3, 3))), 0.4, bits=2, narrow=1),
+        net.bipolar(net.const(rng.normal(size=(3, 3)))),
+        net.quant(net.const(abs(rng.normal(size=(3, 3)))), 0.1, bits=3, signed=0),
+    ):
         net.x = net.quant(net.x, 0.5)
         net.then("MatMul", w)
     codes = [n.op.code for n in read_qonnx(net.bytes()).nodes if isinstance(n.op, ops.MatMul)][1:]
@@ -223,7 +232,10 @@ def test_weights_are_rounded_exactly_where_float_division_is_wrong() -> None:
     net.then("MatMul", net.quant(net.const([[w, -w], [3 * scale / 2, scale]]), scale, rounding="HALF_UP"))
     graph = read_qonnx(net.bytes())
     got = graph.array(next(n for n in reversed(graph.nodes) if isinstance(n.op, ops.MatMul)).op.weight)
-    ratio = [[Fraction(float(v)) / Fraction(float(scale)) for v in row] for row in ([w, -w], [3 * scale / 2, scale])]
+    ratio = [
+        [Fraction(float(v)) / Fraction(float(scale)) for v in row]
+        for row in ([w, -w], [3 * scale / 2, scale])
+    ]
     want = [[(1 if v > 0 else -1) * (abs(v) + Fraction(1, 2)).__floor__() for v in row] for row in ratio]
     assert got.T.tolist() == want and want[0] == [0, 0]
 

@@ -1,0 +1,121 @@
+"""The exact reference against qonnx's own executor where floats are exact, and the judge of float
+differences.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from qonnx.custom_op.general.intquant import int_quant
+
+from hwq.frontend import read_qonnx
+from hwq.frontend.constant import as_const, quantize
+from hwq.golden import count_differences, float_execute, reference
+from hwq.golden.reference import Quantizer
+from hwq.ir import ops
+from hwq.ir.graph import Graph, Node, Tensor, blob
+from hwq.ir.rational import fractions, to_text
+from tests.qonnx_nets import ROUNDINGS, Net
+
+
+def quantizer(bits: int, signed: bool, narrow: bool, rounding: str) -> Quantizer:
+    (one, a), (zero, b) = blob(to_text([1])), blob(to_text([0]))
+    node = Node("q", ops.Quant(one, zero, bits, signed, narrow, rounding.upper()), ("x",), ("y",))
+    graph = Graph("g", "real", ("x",), ("y",), (node,), {n: Tensor(n, (1,)) for n in "xy"}, {one: a, zero: b})
+    return Quantizer(graph, node.op)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(-40, 40), st.sampled_from(ROUNDINGS), st.integers(1, 4), st.booleans(), st.booleans())
+def test_quantizers_round_and_clip_as_qonnx_does(
+    quarters: int, mode: str, bits: int, signed: bool, narrow: bool
+) -> None:
+    """Quarters are exact in floats, ties included."""
+    x, zero = quarters / 4, np.float64(0)
+    want = int_quant(np.array([x]), np.float64(1), zero, np.float64(bits), signed, narrow, mode)[0]
+    assert quantizer(bits, signed, narrow, mode).level(Fraction(x), 0) == want
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(ROUNDINGS), st.integers(1, 5), st.booleans(), st.booleans())
+def test_weights_quantize_to_what_rational_arithmetic_says(
+    seed: int, mode: str, bits: int, signed: bool, narrow: bool
+) -> None:
+    """The vectorized quantizer of constants against one Fraction at a time, on and off grid points."""
+    rng = np.random.default_rng(seed)
+    scale = rng.uniform(0.01, 2, (4, 1)).astype(np.float32)
+    w = np.concatenate([rng.normal(0, 3, (4, 6)), scale * rng.integers(-9, 10, (4, 6)) / 2], axis=1).astype(
+        np.float32
+    )
+    zero = fractions(rng.integers(-2, 3, 1))
+    op = ops.Quant("", "", bits, signed, narrow and bits > 1, mode.upper())
+    got = quantize(as_const(w), op, fractions(scale), zero)
+    judge = quantizer(bits, signed, narrow and bits > 1, mode)
+    want = [
+        [judge.level(Fraction(float(v)) / Fraction(float(s)) + zero[0], 0) - int(zero[0]) for v in row]
+        for row, (s,) in zip(w, scale, strict=True)
+    ]
+    assert got.ints.tolist() == want
+
+
+def net_with_ties() -> Net:
+    """A bipolar decision at exactly zero, written so that floats see 1e-8 instead: 0.1 + 0.2 - 0.3 in float32
+    terms.
+    """
+    net = Net((3,))
+    net.x = net.quant(net.x, 1.0, bits=3)
+    net.then("MatMul", net.quant(net.const(np.array([[1.0, 1], [1, 2], [1, -1]])), 0.1, bits=4))
+    net.then("Mul", net.const(1 / 3))
+    net.then("Add", net.const(-(np.float32(1 / 3) * np.float32(0.1))))
+    net.x = net.bipolar(net.x)
+    return net
+
+
+def test_a_flipped_tie_is_counted_once_and_explained() -> None:
+    net = net_with_ties()
+    net.then("MatMul", net.quant(net.const(np.ones((2, 2))), 1.0))
+    net.x = net.quant(net.x, 1.0, bits=3)
+    graph = read_qonnx(net.bytes())
+    x = np.random.default_rng(0).integers(-3, 4, (500, 3)).astype(np.float32)
+    engine = float_execute(graph, [x], np.float32)
+    found = count_differences(graph, [x], engine, 2.0**-24)
+    assert [d.outputs for d in found] == [1500, 1000, 1000]
+    assert found[1].own == found[1].ties > 0 and found[1].farthest < 1e-7
+    assert found[2].own == 0 and found[2].inherited > 0
+
+
+def test_an_engine_that_is_simply_wrong_is_not_explained_away() -> None:
+    graph = read_qonnx(net_with_ties().bytes())
+    x = np.random.default_rng(0).integers(-3, 4, (50, 3)).astype(np.float32)
+    engine = float_execute(graph, [x], np.float64)
+    out = graph.outputs[0]
+    engine[out] = -engine[out]
+    found = count_differences(graph, [x], engine, 2.0**-53)[-1]
+    assert found.own > 90 and found.ties < found.own
+
+
+def test_exact_values_stay_exact_through_a_rational_square_root() -> None:
+    net = Net((1,))
+    net.then("BatchNormalization", *(net.const([v]) for v in (1.0, 0.5, 1.0, 9.0)), epsilon=0.0)
+    net.x = net.quant(net.x, 1.0)
+    graph = read_qonnx(net.bytes())
+    bn = reference(graph, [np.array([[4.0], [1.0], [2.0]], dtype=np.float32)])[graph.nodes[0].outputs[0]]
+    assert [bn.tables[0][i] for i in bn.codes[:, 0]] == [Fraction(3, 2), Fraction(1, 2), Fraction(5, 6)]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_float_executor_equals_the_reference_where_everything_is_dyadic(dtype: type) -> None:
+    net = Net((3,))
+    net.x = net.quant(net.x, 0.25, bits=4)
+    net.then("MatMul", net.quant(net.const(np.random.default_rng(0).normal(size=(3, 4))), 0.125, bits=4))
+    net.then("Relu")
+    net.x = net.quant(net.x, 0.5, bits=3, signed=0, rounding="FLOOR")
+    graph = read_qonnx(net.bytes())
+    x = np.random.default_rng(1).normal(size=(200, 3)).astype(np.float32)
+    engine = float_execute(graph, [x], dtype)
+    for name, want in reference(graph, [x]).items():
+        np.testing.assert_array_equal(engine[name], want.floats())
