@@ -2,8 +2,8 @@
 
 Exit codes: 0 done, 1 a check failed, 2 bad input (unknown options included), 3 a tool is missing or failed (a
 full disk and errors inside hwq included), 130 interrupted or terminated. No traceback reaches a user: an
-unexpected error leaves it in a log file. The environment (HWQ_DATA, HWQ_CACHE) is read once, here. Heavy imports
-wait in the commands.
+unexpected error leaves it in a log file. The environment (HWQ_DATA, HWQ_CACHE) is read once, here. Heavy
+imports wait in the commands.
 """
 
 from __future__ import annotations

@@ -133,13 +133,13 @@ def test_a_terminated_run_stops_its_tools_at_once_and_can_be_repeated(build, tmp
     # enough adders to keep Yosys busy for longer than this test waits
     slow = 'module mac #(parameter int unsigned W = 4, parameter W_FILE = "") (input logic clk, '
     slow += "input logic [63:0] x, input logic [2:0] a, output logic [127:0] q);\n"
-    slow += "  always_ff @(posedge clk) q <= (x * x) ^ ((x + 3) * (x ^ (x << 7))) ^ ((x * 5) * (x - 9));\nendmodule\n"
+    slow += "  always_ff @(posedge clk) q <= (x * x) ^ ((x + 3) * (x ^ (x << 7))) ^ ((x * 5) * (x - 9));\n"
+    slow += "endmodule\n"
     fast = (build / "rtl/mac.sv").read_text()
     (build / "rtl/mac.sv").write_text(slow)
     write_manifest(build, instances=[{"name": "m", "module": "mac", "layer": "l0", "params": {}}])
     argv = [sys.executable, "-m", "hwq.cli", "synth", str(build), "--no-whole"]
     process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
-
     deadline = time.monotonic() + 60
     while not children(process.pid) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -152,9 +152,7 @@ def test_a_terminated_run_stops_its_tools_at_once_and_can_be_repeated(build, tmp
     assert not running_in(str(build))
     (build / "rtl/mac.sv").write_text(fast)
     good = {"W_FILE": "mem/a.mem"}
-    write_manifest(
-        build, instances=[{"name": "m", "module": "mac", "layer": "l0", "params": {"W_FILE": "mem/a.mem"}}]
-    )
+    write_manifest(build, instances=[{"name": "m", "module": "mac", "layer": "l0", "params": good}])
     assert synth.synthesize(build, whole=False)
 
 
