@@ -1,0 +1,41 @@
+import os
+import re
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def commands():
+    """Every line of the `sh` blocks of docs/quickstart.md."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "quickstart.md").read_text(), re.S)
+    return [line for block in blocks for line in block.strip().splitlines()]
+
+
+def test_the_quickstart_walks_the_whole_road():
+    verbs = [line.split()[1] for line in commands() if line.startswith("hwq ")]
+    assert verbs == ["doctor", "train", "export", "sim", "run", "synth", "report", "compare"]
+
+
+def test_every_link_of_the_readme_leads_somewhere():
+    for link in re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text()):
+        assert (ROOT / link).exists(), link
+
+
+@pytest.mark.slow
+@pytest.mark.train
+@pytest.mark.sim
+@pytest.mark.synth
+def test_every_command_of_the_quickstart_works(tmp_path):
+    env = os.environ | {"PATH": f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"}
+    for line in commands():
+        done = subprocess.run(
+            line, shell=True, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+    assert np.load(tmp_path / "classes.npy").shape == (100, 1)
+    assert "No mismatch" in (tmp_path / "report.html").read_text()
