@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from hwq.ir.graph import Graph
 from hwq.ir.verify import verify
+from hwq.passes.dead import note_dead
 from hwq.passes.lower import to_integers
 
-PASSES: tuple[Callable[[Graph], Graph], ...] = (to_integers,)
+PASSES: tuple[Callable[[Graph], Graph], ...] = (to_integers, note_dead)
 
 
 def lower(graph: Graph) -> Graph:
@@ -20,4 +21,4 @@ def lower(graph: Graph) -> Graph:
     return graph
 
 
-__all__ = ["PASSES", "lower", "to_integers"]
+__all__ = ["PASSES", "lower", "note_dead", "to_integers"]

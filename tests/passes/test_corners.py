@@ -17,7 +17,7 @@ from hwq.frontend import read_qonnx
 from hwq.golden import execute, host_quantize
 from hwq.ir import ops
 from hwq.ir.graph import Graph
-from hwq.passes import lower
+from hwq.passes import lower, note_dead
 from hwq.passes.exact import Surd, affine, compare, over_sqrt, sigmoid, sign, to_mpf
 from hwq.passes.heads import order_preserving
 from hwq.passes.quantizers import from_index
@@ -75,6 +75,14 @@ def test_a_batch_norm_of_zero_gain_makes_a_constant_channel() -> None:
     graph = assert_int_graph_is_exact(net.bytes(), x_frames())
     t = graph.tensor(graph.outputs[0])
     assert t.lo[0] == t.hi[0] == 1
+    assert graph.notes == ("layer 'fc0_act': 1 of 3 outputs never change (channel 0)",)
+    assert note_dead(graph).notes == graph.notes
+
+
+def test_inputs_of_zero_weight_are_reported() -> None:
+    net = matmul(start(), [[1.0, 2], [0, 0], [3, 0], [0, 0]])
+    graph = assert_int_graph_is_exact(net.bytes(), x_frames())
+    assert graph.notes == ("layer 'fc0': 2 of 4 inputs have zero weights (channels 1, 3)",)
 
 
 def test_a_negative_gain_makes_a_falling_row_and_leaves_the_weights_alone() -> None:
