@@ -175,8 +175,8 @@ class Recipe(_Strict):
         return tuple(out)
 
     def config_hash(self) -> str:
-        """Identifies what is trained: every value of the recipe."""
-        return hash_of(self.model_dump(by_alias=True))
+        """Identifies the quantized training: every value of the recipe but those of the float baseline."""
+        return hash_of(self.model_dump(by_alias=True, exclude={"float_"}))
 
     def to_toml(self) -> str:
         """The recipe with all defaults filled in; reads back equal."""

@@ -218,7 +218,7 @@ def _baseline(
             len(data.test.x),
         ]
     )
-    path = cache_dir / "float" / f"{r.name}-{digest}.pt"
+    path = cache_dir / "float" / f"{digest}.pt"
     torch.manual_seed(1)
     net = build(r, data.train.x.shape[1], quantized=False).to(device)
     if path.is_file():

@@ -1,4 +1,4 @@
-"""The committed models: small, complete, trained by the shipped recipe, and as good as it promises for every seed."""
+"""The committed models: small, complete, trained by the shipped recipe, as good as it promises."""
 
 from __future__ import annotations
 
