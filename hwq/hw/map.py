@@ -13,6 +13,7 @@ from hwq.dtype import IntArray
 from hwq.errors import FoldingError, UnsupportedOp
 from hwq.hw import memory, pipeline
 from hwq.hw.design import Design, Fold, Instance, MemFile, Param, Stream
+from hwq.hw.keywords import KEYWORDS
 from hwq.hw.layers import Layer, identifier, layers
 from hwq.hw.requant import requantizer
 from hwq.ir.graph import Graph, Node
@@ -281,4 +282,5 @@ def build(graph: Graph, folds: Mapping[str, Fold], target: Target, clock_mhz: fl
 
 def graph_name(graph: Graph) -> str:
     """The top module's name: the model's, as an identifier."""
-    return identifier(graph.name)
+    name = identifier(graph.name)
+    return f"{name}_top" if name in KEYWORDS or name.startswith("hwq_") else name
