@@ -19,8 +19,8 @@ LEVEL_NS = 5.0  # one addition of hwq_dot with its table and routing, ECP5 (defa
 def dot_levels(simd: int, w_bits: int, w_kind: int, x_bits: int) -> int:
     """Additions in a row in hwq_dot (variable weights): those of a chain, then the levels of the adder tree.
 
-    Same rules as the localparams of hwq_dot: slices of 2 weight bits, chains of up to CHAIN links, tables of 5 inputs
-    (6 in the first link).
+    Same rules as the localparams of hwq_dot: slices of 2 weight bits, chains of up to CHAIN links, tables of
+    5 inputs (6 in the first link).
     """
     slices = (w_bits + 1) // 2 if w_kind == 0 else 1
     inputs = w_bits + x_bits
@@ -34,7 +34,7 @@ def dot_levels(simd: int, w_bits: int, w_kind: int, x_bits: int) -> int:
 
 
 def dsp_shape(simd: int, w_bits: int, x_bits: int) -> tuple[int, int]:
-    """(columns a DSP cascade of hwq_dot_dsp adds, rows that share one multiplier) when the pipeline is deep enough.
+    """(columns a DSP cascade of hwq_dot_dsp adds, rows that share one multiplier), given enough stages.
 
     Rows sit w_bits + x_bits + log2(columns) bits apart in a 25-bit operand.
     """
@@ -45,9 +45,11 @@ def dsp_shape(simd: int, w_bits: int, x_bits: int) -> tuple[int, int]:
     return columns, lanes(columns)
 
 
-def mvu_pipe(simd: int, w_bits: int, w_kind: int, x_bits: int, sf: int, resource: int, clock_mhz: float) -> int:
-    """Stages of hwq_mvu: read, weights out of block memory, as many for the dot product as its additions need at
-    `clock_mhz`, accumulate (sf > 1). At least 3.
+def mvu_pipe(
+    simd: int, w_bits: int, w_kind: int, x_bits: int, sf: int, resource: int, clock_mhz: float
+) -> int:
+    """Stages of hwq_mvu: read, weights out of block memory, as many for the dot product as its additions
+    need at `clock_mhz`, accumulate (sf > 1). At least 3.
     """
     per_stage = max(1, int(1000.0 / clock_mhz / LEVEL_NS))
     cuts = 1 + -(-dot_levels(simd, w_bits, w_kind, x_bits) // per_stage)

@@ -1,0 +1,168 @@
+// hwq_mvu: matrix-vector unit with its weight store.
+//   Function    for each nf: y[pe] = sum over sf, simd of W[nf*PE+pe, sf*SIMD+simd] * x[sf*SIMD+simd],
+//               modulo 2^ACC_W (W_KIND 3: popcount of XNOR). Beats in: for nf, for sf (the same vector
+//               NF times). One beat of PE accumulators out per nf.
+//   Memory      W_FILE, row nf*SF + sf; W[nf*PE+pe, sf*SIMD+simd] at bit (pe*SIMD + simd) * W_BITS.
+//               W_KIND 0: two's complement; 1 and 3: 1 is +1, 0 is -1; 2: two's complement, no -2.
+//   Latency     PIPE cycles from the last beat of a vector; 1 beat in per cycle. Class reduce(PIPE, SF).
+//   Handshake   s_axis_tready is combinational in m_axis_tready through the stages; m_axis_tvalid is early.
+//   Stages      1 read (x and weights); 2 .. PIPE-1 dot product; PIPE accumulate into the output.
+//               SF = 1: no accumulator, the dot product ends in stage PIPE.
+//   Reset       valid bits, counters and the accumulator.
+module hwq_mvu #(
+  parameter int unsigned PE         = 2,
+  parameter int unsigned SIMD       = 4,
+  parameter int unsigned SF         = 2,
+  parameter int unsigned NF         = 2,
+  parameter int unsigned W_BITS     = 4,
+  parameter int unsigned W_KIND     = 0,    // 0 int, 1 bipolar, 2 ternary, 3 bipolar, XNOR-popcount
+  parameter int unsigned X_BITS     = 4,
+  parameter bit          X_SIGNED   = 1'b0,
+  parameter int unsigned ACC_W      = 12,
+  parameter bit          ACC_SIGNED = 1'b1, // how the next module reads the accumulators
+  parameter int unsigned RESOURCE   = 1,    // 1 LUT, 2 DSP
+  parameter int unsigned STYLE      = 0,    // of the weight store, as hwq_rom
+  parameter int unsigned PIPE       = 3,
+  parameter string       W_FILE     = "w.hex"
+) (
+  input  logic                   clk,
+  input  logic                   rst_n,     // synchronous, active low
+  input  logic [SIMD*X_BITS-1:0] s_axis_tdata,
+  input  logic                   s_axis_tvalid,
+  output logic                   s_axis_tready,
+  output logic [PE*ACC_W-1:0]    m_axis_tdata,
+  output logic                   m_axis_tvalid,
+  input  logic                   m_axis_tready
+);
+  localparam int unsigned DEPTH  = NF * SF;
+  localparam int unsigned ADDR_W = DEPTH > 1 ? $clog2(DEPTH) : 1;
+  localparam int unsigned CUTS   = SF > 1 ? PIPE - 2 : PIPE - 1;
+
+  if (SF < 1 || NF < 1 || ACC_W < 1) begin : gen_bad_size
+    $error("hwq_mvu: SF=%0d, NF=%0d, ACC_W=%0d must be at least 1", SF, NF, ACC_W);
+  end
+  if (PIPE < 3) begin : gen_bad_pipe
+    $error("hwq_mvu: PIPE=%0d, must be at least 3", PIPE);
+  end
+  if (RESOURCE < 1 || RESOURCE > 2) begin : gen_bad_resource
+    $error("hwq_mvu: RESOURCE=%0d, must be 1 (LUT) or 2 (DSP)", RESOURCE);
+  end
+
+  // Elastic stages: load[i] is the enable of stage i + 1.
+  logic [(SF > 1 ? PIPE-2 : PIPE-1):0] load;
+  logic [PE-1:0][ACC_W-1:0]            beat;   // dot products of one beat
+
+  // ---- stage 1: the beat and its weights -------------------------------------------------------
+  logic                                  take;
+  logic [SIMD-1:0][X_BITS-1:0]           x_q;
+  logic [PE-1:0][SIMD-1:0][W_BITS-1:0]   w;
+  logic [ADDR_W-1:0]                     addr;
+
+  assign take = s_axis_tvalid && load[0];
+  always_ff @(posedge clk) if (take) x_q <= s_axis_tdata;
+
+  if (DEPTH > 1) begin : gen_addr
+    logic [ADDR_W-1:0] addr_q;
+    always_ff @(posedge clk) begin
+      if (!rst_n) addr_q <= '0;
+      else if (take) addr_q <= (addr_q == ADDR_W'(DEPTH - 1)) ? '0 : addr_q + 1'b1;
+    end
+    assign addr = addr_q;
+  end else begin : gen_no_addr
+    assign addr = '0;
+  end
+
+  hwq_rom #(.DATA_W(PE * SIMD * W_BITS), .DEPTH(DEPTH), .STYLE(STYLE), .INIT_FILE(W_FILE)) u_weights (
+    .clk, .en(take), .addr, .data(w)
+  );
+
+  // ---- stages 2 ..: dot products, the first DSP_PE rows in DSP blocks --------------------------
+  // Columns a cascade adds, distance of the lanes in a product, lanes that fit into 25 x 18 bits.
+  localparam bit          USE_DSP = RESOURCE == 2 && !W_KIND[0] && DEPTH > 1 && CUTS > 1;
+  localparam int unsigned CASCADE = !USE_DSP ? 1 : dsp_cascade();
+  localparam int unsigned LANE_S  = dsp_distance(CASCADE);
+  localparam int unsigned LANES   = dsp_lanes(CASCADE) < PE ? dsp_lanes(CASCADE) : PE;
+  localparam int unsigned DSP_PE  = USE_DSP ? PE / LANES * LANES : 0;
+
+  function automatic int unsigned dsp_distance(input int unsigned columns);
+    return $clog2(columns) + W_BITS + X_BITS;
+  endfunction
+  function automatic int unsigned dsp_lanes(input int unsigned columns);
+    return (24 - W_BITS) / dsp_distance(columns) + 1;
+  endfunction
+  // The longest cascade (a power of two up to 4) that leaves as many lanes as one column has.
+  function automatic int unsigned dsp_cascade();
+    int unsigned best = 1;
+    for (int unsigned c = 2; c <= 4; c = c * 2) begin
+      if (c + 1 <= CUTS && c <= SIMD && dsp_lanes(c) >= (dsp_lanes(1) < 3 ? dsp_lanes(1) : 3)) best = c;
+    end
+    return best;
+  endfunction
+
+  for (genvar d = 0; d < DSP_PE / LANES; d++) begin : gen_dsp
+    hwq_dot_dsp #(
+      .LANES(LANES), .SIMD(SIMD), .W_BITS(W_BITS), .X_BITS(X_BITS), .X_SIGNED(X_SIGNED),
+      .CASCADE(CASCADE), .S(LANE_S), .Y_W(ACC_W), .CUTS(CUTS)
+    ) u_dot (
+      .clk, .en(load[1 +: CUTS]), .x(x_q), .w(w[d*LANES +: LANES]), .y(beat[d*LANES +: LANES])
+    );
+  end
+  if (DSP_PE < PE) begin : gen_lut
+    hwq_dot #(
+      .PE(PE - DSP_PE), .SIMD(SIMD), .W_BITS(W_BITS), .W_KIND(W_KIND), .X_BITS(X_BITS),
+      .X_SIGNED(X_SIGNED), .CONST(DEPTH == 1), .Y_W(ACC_W), .CUTS(CUTS),
+      .HOLD(DEPTH > 1 && STYLE != 1)
+    ) u_dot (
+      .clk, .en(load[1 +: CUTS]), .x(x_q), .w(w[DSP_PE +: PE - DSP_PE]), .y(beat[DSP_PE +: PE - DSP_PE])
+    );
+  end
+
+  // ---- stages and the accumulator --------------------------------------------------------------
+  if (SF == 1) begin : gen_pipe
+    hwq_pipe #(.STAGES(PIPE)) u_pipe (
+      .clk, .rst_n, .s_valid(s_axis_tvalid), .s_ready(s_axis_tready),
+      .m_valid(m_axis_tvalid), .m_ready(m_axis_tready), .en(load)
+    );
+    assign m_axis_tdata = beat;
+  end else begin : gen_reduce
+    localparam int unsigned SF_W = $clog2(SF);
+    logic [SF_W-1:0]          sf_q;
+    logic [PE-1:0][ACC_W-1:0] acc_q, sum, out_q;
+    logic                     last;     // the beat in stage PIPE-1 ends its vector
+    logic                     beat_valid, beat_ready, leave, out_load;
+
+    hwq_pipe #(.STAGES(PIPE - 1)) u_pipe (
+      .clk, .rst_n, .s_valid(s_axis_tvalid), .s_ready(s_axis_tready),
+      .m_valid(beat_valid), .m_ready(beat_ready), .en(load)
+    );
+    // The output register; a beat that is not the last never waits for it.
+    logic out_valid_q;
+    assign out_load      = !out_valid_q || m_axis_tready;
+    assign beat_ready    = !last || out_load;
+    assign leave         = beat_valid && beat_ready;
+    assign last          = sf_q == SF_W'(SF - 1);
+    assign m_axis_tvalid = out_valid_q;
+    assign m_axis_tdata  = out_q;
+    for (genvar pe = 0; pe < PE; pe++) begin : gen_sum
+      assign sum[pe] = acc_q[pe] + beat[pe];
+    end
+
+    always_ff @(posedge clk) begin
+      if (!rst_n) begin
+        out_valid_q <= 1'b0;
+        sf_q        <= '0;
+        acc_q       <= '0;
+      end else begin
+        if (out_load) out_valid_q <= beat_valid && last;
+        if (leave) begin
+          sf_q  <= last ? '0 : sf_q + 1'b1;
+          acc_q <= last ? '0 : sum;
+        end
+      end
+    end
+    always_ff @(posedge clk) if (out_load) out_q <= sum;
+  end
+
+  logic unused;
+  assign unused = ACC_SIGNED;
+endmodule
