@@ -298,7 +298,8 @@ def script_text(job: SynthJob, work: str) -> str:
     includes = " ".join(f"-I {d}" for d in job.include_dirs)
     lines = [f"read_slang --threads 1 --top {job.top} {generics} {includes} {' '.join(job.files)}"]
     if job.mems:
-        lines.append(f"tee -o {work}/memories.txt dump t:$meminit t:$meminit_v2 %u")
+        # Memories, and arrays named `rows` that the frontend turned into constants.
+        lines.append(f"tee -o {work}/memories.txt dump t:$meminit t:$meminit_v2 %u w:*rows %ci %u")
     match job.family:
         case "xc7" | "xcup":
             lines.append(f"synth_xilinx -family {job.family} -noiopad -flatten -top {job.top}")
@@ -364,11 +365,12 @@ def _read_sta(path: Path) -> float | None:
 
 def _check_memories(job: SynthJob, cwd: Path, folder: Path, argv: Sequence[str | Path]) -> None:
     """Every memory file must be in the netlist, row by row: frontends have dropped `$readmemh` silently."""
-    loaded = _loaded_rows((folder / "memories.txt").read_text())
+    dump = (folder / "memories.txt").read_text()
+    loaded, constants = _loaded_rows(dump), _constants(dump)
     lost = []
     for mem in job.mems:
         rows = memory_rows((cwd / mem).read_text())
-        if not any(have[: len(rows)] == rows for have in loaded):
+        if not any(have[: len(rows)] == rows for have in loaded) and not _is_constant(rows, constants):
             lost.append(mem)
     if lost:
         raise ToolFailed(
@@ -397,6 +399,27 @@ def _loaded_rows(dump: str) -> list[list[int]]:
         bits = bits.rjust(int(data_text[1]), "0")
         found.append([int(bits[i - width : i], 2) for i in range(len(bits), 0, -width)])
     return found
+
+
+def _constants(dump: str) -> list[str]:
+    """Constants that drive arrays in a dump of $buf cells, as strings of bits; undefined bits read as 0."""
+    found = []
+    for cell in re.split(r"(?m)^\s*cell ", dump)[1:]:
+        value = re.search(r"connect \\A (\d+)'([01xz]+)", cell)
+        if cell.startswith("$buf ") and value is not None:
+            found.append(value[2].replace("x", "0").replace("z", "0").rjust(int(value[1]), "0"))
+    return found
+
+
+def _is_constant(rows: list[int], constants: Iterable[str]) -> bool:
+    """Whether an array constant holds exactly `rows` (element 0 lowest or highest: frontends differ)."""
+    for bits in constants:
+        if len(bits) % len(rows) == 0:
+            width = len(bits) // len(rows)
+            have = [int(bits[i : i + width], 2) for i in range(0, len(bits), width)]
+            if rows in (have, have[::-1]):
+                return True
+    return False
 
 
 # ---- cache ---------------------------------------------------------------------------------------
