@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwq import targets
-from hwq.cost import fold
 from hwq.hw.design import Design, Fold
-from hwq.hw.map import build
+from hwq.hw.layers import layers
+from hwq.hw.map import build, divisors
 from hwq.ir.graph import Graph, Node, Tensor, blob
 from hwq.ir.ops import ArgMax, Bipolar, Code, MatVec, Step, Ternary, Uniform
 
@@ -82,13 +82,21 @@ def network(case: Case) -> Graph:
     return Graph(case.name, "int", ("x",), ("label",), tuple(nodes), tensors, blobs, (None,))
 
 
+def foldings(graph: Graph, ii: int, memory: str = "auto") -> dict[str, Fold]:
+    """The fewest multipliers that reach `ii`, SIMD as close to 4 PE as it goes; no estimate is asked, as this feeds it."""
+    folds = {}
+    for layer in layers(graph):
+        legal = [(pe * simd, abs(simd - 4 * pe), pe, simd) for pe in divisors(layer.rows) for simd in divisors(layer.cols)
+                 if (layer.rows // pe) * (layer.cols // simd) <= max(ii, 1)]
+        _, _, pe, simd = min(legal)
+        folds[layer.name] = Fold(pe, simd, memory=memory)
+    return folds
+
+
 def design(case: Case) -> tuple[Graph, Design]:
     """The mapped case."""
     graph = network(case)
-    folds = fold.for_ii(graph, max(case.ii, 1), TARGET, 100)
-    if case.memory != "auto":
-        folds = {n: Fold(f.pe, f.simd, memory=case.memory) for n, f in folds.items()}
-    return graph, build(graph, folds, TARGET, 100)
+    return graph, build(graph, foldings(graph, case.ii, case.memory), TARGET, 100)
 
 
 CALIBRATION = tuple(

@@ -31,12 +31,12 @@ from hwq.record import Record
 from hwq.targets import Target, load as load_target
 
 SCHEMA_VERSION = 1
-DEFAULT_BUDGET = 0.25
+DEFAULT_BUDGET = 0.1
 
 
 def choose_folds(graph: Graph, target: Target, clock_mhz: float, fps: float | None, budget: float | None,
                  folding: Path | None) -> dict[str, Fold]:
-    """The folding asked for; without any wish, the fastest within a quarter of the part."""
+    """The folding asked for; without any wish, the fastest within a tenth of the part."""
     asked = [n for n, v in (("--fps", fps), ("--budget", budget), ("--folding", folding)) if v is not None]
     if len(asked) > 1:
         raise ConfigError(f"{' and '.join(asked)} contradict each other; give one")
