@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -66,6 +67,11 @@ Model = Annotated[
     ),
 ]
 BuildDir = Annotated[Path, typer.Argument(metavar="BUILD", help="Build directory made by 'hwq export'.")]
+
+
+def _quiet_imports() -> None:
+    """Brevitas warns at import of an optional kernel package that hwq has no use for."""
+    warnings.filterwarnings("ignore", message="fast_hadamard_transform")
 
 
 def _version(wanted: bool) -> None:
@@ -148,6 +154,7 @@ def targets(as_json: Json = False) -> None:
 @app.command(epilog="Example: hwq methods")
 def methods(as_json: Json = False) -> None:
     """List the quantization methods a recipe can name."""
+    _quiet_imports()
     from hwq.nn.quant import METHODS
 
     rows = [
@@ -175,12 +182,16 @@ def train(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Run directory (default: runs/RECIPE).")
     ] = None,
+    threads: Annotated[
+        int, typer.Option(min=1, help="CPU threads; the result of a seed depends on their number.")
+    ] = 1,
     resume: Annotated[bool, typer.Option(help="Continue an interrupted run.")] = True,
     as_json: Json = False,
 ) -> None:
     """Train a recipe: checkpoint, model.onnx (QONNX), encoding and metrics in a run directory."""
     changes = parse_overrides(overrides or [])
     config: Config = ctx.obj
+    _quiet_imports()
     from hwq.nn.train import train as start
 
     run = start(
@@ -191,6 +202,7 @@ def train(
         overrides=changes,
         out=out,
         resume=resume,
+        threads=threads,
         progress=not as_json and sys.stderr.isatty(),
         cache_dir=config.cache_dir,
     )
