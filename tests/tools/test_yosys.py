@@ -109,7 +109,7 @@ def test_the_total_of_netlists_is_the_sum_of_every_column(parts):
 
 
 def test_an_unknown_family_is_refused_with_the_known_ones():
-    with pytest.raises(ConfigError, match="xc7, ecp5, ice40"):
+    with pytest.raises(ConfigError, match="xc7, xcup, ecp5, ice40"):
         job(family="stratix")
 
 
