@@ -70,7 +70,7 @@ def scale_pipe(x_bits: int, m_bits: int, clock_mhz: float, resource: int = 1) ->
     """Stages of hwq_scale: its additions are a linear chain."""
     if resource == 2:
         return 2
-    return _stages(-(-m_bits // 2), 2.5 + 0.05 * (x_bits + m_bits), clock_mhz)
+    return _stages(-(-m_bits // 2), 3.0 + 0.05 * (x_bits + m_bits), clock_mhz)
 
 
 def requant_pipe(x_bits: int, m_bits: int, b_bits: int, resource: int, clock_mhz: float) -> int:
@@ -86,5 +86,5 @@ def table_pipe(entries: int, cf: int, clock_mhz: float) -> int:
 def argmax_pipe(lanes: int, x_bits: int, cf: int, clock_mhz: float) -> int:
     """Stages of hwq_argmax: the tree over the lanes, and one for the running maximum if there is one."""
     levels = (lanes - 1).bit_length()
-    tree = _stages(levels, 2.5 + 0.1 * x_bits, clock_mhz) if levels else 0
+    tree = _stages(levels, 3.0 + 0.1 * x_bits, clock_mhz) if levels else 0
     return max(2, tree + (1 if cf > 1 else 0))
