@@ -11,6 +11,7 @@ from hwq.dtype import IntArray
 from hwq.flow.builddir import Build
 from hwq.flow.expect import Chunk
 from hwq.flow.harness import Fault, Report, RunOptions
+from hwq.hw.design import Stream
 
 
 def _position(shape: Sequence[int], index: int) -> str:
@@ -27,36 +28,37 @@ def _hex(value: int, width: int) -> str:
 
 def describe_fault(build: Build, fault: Fault, found: Mapping[str, IntArray], start: int) -> str:
     """One sentence: layer, frame, position, expected and got. `start`: number of frame 0 of `found`."""
-    if fault.stream not in build.layers:
-        return (
-            f"input adapter {fault.stream}, frame {start + fault.frame}: s_axis_tlast does not come "
-            "with the last beat of a frame"
-        )
-    s = build.stream(fault.stream)
-    place = f"layer '{build.layers[s.name]}' stream {s.name} beat {fault.beat}" + (
-        f" repetition {fault.repetition}" if s.repeat > 1 else ""
-    )
     frame = start + fault.frame
-    what = {
-        "dropped": "TVALID fell before the beat was taken",
-        "extra": "one beat more than the frames have",
-        "tlast": "m_axis_tlast does not come with the last beat of a frame",
-    }.get(fault.kind)
-    if what:
-        return f"{place} (frame {frame}, cycle {fault.cycle}): {what}"
+    if fault.stream not in build.layers:
+        return (f"layer 'edge' instance {fault.stream} (frame {frame}, cycle {fault.cycle}): "
+                "expected s_axis_tlast with the last beat of each frame, got it elsewhere")
+    s = build.stream(fault.stream)
+    lane, what = _lane_and_values(s, fault, found)
+    where = _position(build.graph.tensor(s.tensor).shape, fault.beat * s.lanes + lane)
+    again = f" repetition {fault.repetition}" if s.repeat > 1 else ""
+    return (f"layer '{build.layers[s.name]}' stream {s.name} beat {fault.beat}{again} lane {lane} "
+            f"(frame {frame}, {where}, cycle {fault.cycle}): {what}")
+
+
+def _lane_and_values(s: Stream, fault: Fault, found: Mapping[str, IntArray]) -> tuple[int, str]:
+    """The first lane that is wrong, and 'expected .., got ..'."""
+    last = fault.beat + 1 == s.beats and fault.repetition + 1 == s.repeat
+    law = {"dropped": "expected TVALID to hold until the beat is taken, got TVALID low",
+           "extra": "expected no further beat, got one",
+           "tlast": f"expected TLAST = {int(last)}, got {int(not last)}"}
+    if fault.kind in law:
+        return 0, law[fault.kind]
     values = found[s.tensor][fault.frame].reshape(-1)[fault.beat * s.lanes : (fault.beat + 1) * s.lanes]
     codes = bits.unpack_beats(np.array([fault.got], dtype=np.uint32), s.lanes, s.bits)
     got = bits.decode(codes, s.bits, s.signed)
     wrong = np.flatnonzero(got != values)
+    if not len(wrong):
+        return 0, f"expected pad bits 0, got words {' '.join(f'0x{w:08X}' for w in fault.got)}"
     lane = int(wrong[0])
     want, have = int(values[lane]), int(got[lane])
     more = f"; {len(wrong) - 1} more lanes of this beat differ" if len(wrong) > 1 else ""
     kind = ", changed while it waited for TREADY" if fault.kind == "unstable" else ""
-    where = _position(build.graph.tensor(s.tensor).shape, fault.beat * s.lanes + lane)
-    return (
-        f"{place} lane {lane} (frame {frame}, {where}, cycle {fault.cycle}): expected {want} "
-        f"({_hex(want, s.bits)}), got {have} ({_hex(have, s.bits)}){kind}{more}"
-    )
+    return lane, f"expected {want} ({_hex(want, s.bits)}), got {have} ({_hex(have, s.bits)}){kind}{more}"
 
 
 def describe_hang(build: Build, report: Report, options: RunOptions, start: int) -> str:

@@ -18,30 +18,30 @@ from hwq.flow.frames import Frames
 from hwq.flow.harness import Report, RunOptions, Shard
 
 SCHEMA_VERSION = 1
+TRIED_SEEDS = 8  # stall patterns tried on each number of frames
 
 
-def save_reproducer(
-    build: Build,
-    exe: Path,
-    chunk: Chunk,
-    shard: Shard,
-    report: Report,
-    options: RunOptions,
-    frames: Frames,
-    message: str,
-) -> tuple[Path, int]:
+def _smallest(build: Build, exe: Path, chunk: Chunk, shard: Shard, bad: int,
+              options: RunOptions) -> tuple[int, int]:
+    """(first frame, seed) of the fewest frames up to `bad` that fail; another seed may stall as needed."""
+    back = 1
+    while bad + 1 - back > shard.first:
+        trial = replace(shard, first=bad + 1 - back, last=bad + 1, trace=None)
+        for seed in range(options.seed, options.seed + (1 if options.stall == "none" else TRIED_SEEDS)):
+            if not harness.run_model(exe, build.path, chunk.plan, [trial], replace(options, seed=seed))[0].ok:
+                return trial.first, seed
+        back *= 4
+    return shard.first, options.seed
+
+
+def save_reproducer(build: Build, exe: Path, chunk: Chunk, shard: Shard, report: Report, options: RunOptions,
+                    frames: Frames, message: str) -> tuple[Path, int]:
     """Save the fewest last frames that still fail, and how to replay them; returns (folder, frames)."""
     bad = report.faults[0].frame if report.faults else min(s.frame for s in report.streams)
     bad = min(bad, shard.last - 1)
-    first, back = shard.first, 1
-    while bad + 1 - back > shard.first:
-        trial = replace(shard, first=bad + 1 - back, last=bad + 1, trace=None)
-        if not harness.run_model(exe, build.path, chunk.plan, [trial], options)[0].ok:
-            first = trial.first
-            break
-        back *= 4
+    first, seed = _smallest(build, exe, chunk, shard, bad, options)
     lo, hi = chunk.start + first, chunk.start + bad + 1
-    folder = build.path / "sim" / "repro" / f"{options.stall}-seed{options.seed}-frame{hi - 1}"
+    folder = build.path / "sim" / "repro" / f"{options.stall}-seed{seed}-frame{hi - 1}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for i, x in enumerate(frames.inputs):
@@ -49,7 +49,7 @@ def save_reproducer(
     body = {
         "schema_version": SCHEMA_VERSION,
         "stall": options.stall,
-        "seed": options.seed,
+        "seed": seed,
         "first_frame": lo,
         "frames": hi - lo,
         "source": frames.source,
