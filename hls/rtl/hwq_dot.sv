@@ -166,8 +166,8 @@ module hwq_dot #(
   endfunction
   localparam int OFFSET = offset_sum();
 
-  // ---- the table of a term of narrow variable products -----------------------------------------
-  typedef logic [63:0][7:0] table_t;
+  // ---- the table of a term of narrow variable products: bit [b][v] is bit b of the sum for inputs v -----
+  typedef logic [7:0][63:0] table_t;
   function automatic table_t make_table(input int unsigned m);
     table_t r = '0;
     for (int unsigned v = 0; v < 64; v++) begin
@@ -186,12 +186,25 @@ module hwq_dot #(
           sum = sum + wv * xv;
         end
       end
-      r[v] = 8'(sum);
+      for (int unsigned b = 0; b < 8; b++) r[b][v] = sum[b];
     end
     return r;
   endfunction
   localparam table_t [6:1] TABLES = {make_table(6), make_table(5), make_table(4),
                                      make_table(3), make_table(2), make_table(1)};
+
+  // Multiples of an x of up to 5 bits, as tables of the same form.
+  typedef logic [6:0][31:0] multiple_t;
+  function automatic multiple_t make_multiple(input int factor);
+    multiple_t r = '0;
+    for (int v = 0; v < 32; v++) begin
+      int product = factor * ((X_SIGNED && v >= (1 << (X_BITS - 1))) ? v - (1 << X_BITS) : v);
+      for (int unsigned b = 0; b < 7; b++) r[b][v] = product[b];
+    end
+    return r;
+  endfunction
+  localparam multiple_t THREE = make_multiple(3);
+  localparam multiple_t MINUS = make_multiple(-1);
 
   // ---- pipeline: where each level of the data path ends ------------------------------------------
   localparam int unsigned DEPTH  = N_GROUPS > 1 ? $clog2(N_GROUPS) : 0;
@@ -253,18 +266,20 @@ module hwq_dot #(
               index = '0;
               for (int unsigned j = 0; j < M; j++) index[j*INPUTS +: INPUTS] = {wd[j], xd[j]};
             end
-            assign raw       = TW'(TABLES[M][index]);
+            // A shift, not an index: Yosys makes a memory of an indexed constant and pulls the
+            // registers of its address behind it.
+            for (genvar b = 0; b < TW; b++) begin : gen_bit
+              assign raw[b] = 1'(TABLES[M][b] >> index);
+            end
           end else if (CONST) begin : gen_const
-            // entry[v]: the entry without the top bit of v plus what that bit weighs.
+            // Entry e of v: that of v without its top bit, plus what that bit weighs.
             localparam int unsigned XB    = slice_x(S);
-            logic [(1<<(M*XB))-1:0][TW-1:0] entry;
             logic [M*XB-1:0] index;
             for (genvar j = 0; j < M; j++) begin : gen_index
               assign index[j*XB +: XB] = xd[j][(SLICES > 1 ? S * XS : 0) +: XB];
             end
             for (genvar v = 0; v < (1 << (M * XB)); v++) begin : gen_entry
               logic [TW-1:0] e;
-              assign entry[v] = e;
               if (v == 0) begin : gen_zero
                 always_comb begin
                   e = '0;
@@ -290,7 +305,19 @@ module hwq_dot #(
                 end
               end
             end
-            assign raw = entry[index];
+            // Choose by one bit of the index after the other: equal constants fold at every step.
+            for (genvar k = 0; k < M * XB; k++) begin : gen_choose
+              for (genvar v = 0; v < (1 << (M * XB - 1 - k)); v++) begin : gen_pair
+                logic [TW-1:0] e;
+                if (k == 0) begin : gen_leaf
+                  assign e = index[0] ? gen_entry[2*v+1].e : gen_entry[2*v].e;
+                end else begin : gen_inner
+                  assign e = index[k] ? gen_choose[k-1].gen_pair[2*v+1].e
+                                      : gen_choose[k-1].gen_pair[2*v].e;
+                end
+              end
+            end
+            assign raw = gen_choose[M*XB-1].gen_pair[0].e;
           end else begin : gen_mux
             // Multiples of x that a slice can ask for, shared by all PE after common
             // subexpressions are merged.
@@ -304,14 +331,10 @@ module hwq_dot #(
               assign x1 = MW'(xd[0]);
             end
             if (X_BITS <= 5) begin : gen_small
-              logic [31:0][6:0] three, minus;
-              for (genvar v = 0; v < 32; v++) begin : gen_multiple
-                localparam int XV = (X_SIGNED && v >= (1 << (X_BITS - 1))) ? v - (1 << X_BITS) : v;
-                assign three[v] = 7'(3 * XV);
-                assign minus[v] = 7'(-XV);
+              for (genvar b = 0; b < MW; b++) begin : gen_bit
+                assign x3[b] = 1'(THREE[b] >> xd[0]);
+                assign xn[b] = 1'(MINUS[b] >> xd[0]);
               end
-              assign x3 = MW'(three[5'(xd[0])]);
-              assign xn = MW'(minus[5'(xd[0])]);
             end else begin : gen_wide
               assign x3 = x1 + {x1[MW-2:0], 1'b0};
               assign xn = MW'(0) - x1;

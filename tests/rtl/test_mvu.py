@@ -116,6 +116,7 @@ def test_lowest_weights_on_lowest_inputs_do_not_overflow_a_dsp_lane():
     w = np.full((2 * pe, 2 * simd), -8, dtype=np.int64)
     x = np.full((3, 2 * simd), -8, dtype=np.int64)
     params = {"PE": pe, "SIMD": simd, "SF": 2, "NF": 2, "W_BITS": bits, "W_KIND": INT, "X_BITS": bits,
-              "X_SIGNED": 1, "ACC_W": 11, "ACC_SIGNED": 1, "RESOURCE": 2, "STYLE": 0, "PIPE": 8, "W_FILE": "mem/w.hex"}
+              "X_SIGNED": 1, "ACC_W": 11, "ACC_SIGNED": 1, "RESOURCE": 2, "STYLE": 0, "PIPE": 8,
+              "W_FILE": "mem/w.hex"}
     run_bench("hwq_mvu", params, [f * 2 for f in beats(x, simd, bits)], beats(x @ w.T, pe, 11),
               Timing("reduce", d=8, n=2), mems={"mem/w.hex": mvu_rows(w, pe, simd, bits, INT)})
