@@ -1,4 +1,4 @@
-"""Fit hwq/cost/coefficients.toml: synthesize every instance of the calibration designs, then non-negative least squares.
+"""Fit hwq/cost/coefficients.toml: synthesize the calibration instances, then non-negative least squares.
 
     python -m benchmarks.calibrate [--check]
 
@@ -40,8 +40,12 @@ def jobs(folder: Path, d: Design) -> list[yosys.SynthJob]:
     from hwq.flow.synth import closure, source_files
 
     files = source_files(folder)
-    return [yosys.SynthJob(tuple(closure(i.module, files, folder)), i.module, i.params, tuple(m.path for m in i.mems), name=i.name)
-            for i in d.instances]
+    return [
+        yosys.SynthJob(
+            tuple(closure(i.module, files, folder)), i.module, i.params, tuple(m.path for m in i.mems), name=i.name
+        )
+        for i in d.instances
+    ]
 
 
 def measure(cases=CALIBRATION, workers: int = 2) -> list[tuple[Instance, yosys.CellCounts]]:
@@ -87,14 +91,19 @@ def residuals(samples: list[tuple[Instance, yosys.CellCounts]]) -> None:
     """Print measured against estimated LUT of the larger instances."""
     for i, c in samples:
         est = estimate_instance(i)
-        if c.lut >= 40:
-            print(f"{i.module:14} {i.name:12} lut {c.lut:6d} est {est.lut:8.1f} {100 * (est.lut / c.lut - 1):+6.1f}%   "
-                  f"ff {c.ff:6d} est {est.ff:8.1f}  bram {c.bram18} est {est.bram18:.0f}  {dict(i.params) if abs(est.lut / c.lut - 1) > .15 else ''}")
+        if c.lut < 40:
+            continue
+        error = est.lut / c.lut - 1
+        line = f"{i.module:14} {i.name:12} lut {c.lut:6d} est {est.lut:8.1f} {100 * error:+6.1f}%"
+        line += f"   ff {c.ff:6d} est {est.ff:8.1f}  bram {c.bram18} est {est.bram18:.0f}"
+        print(line, dict(i.params) if abs(error) > 0.15 else "")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="print residuals of the present coefficients, write nothing")
+    parser.add_argument(
+        "--check", action="store_true", help="print residuals of the present coefficients, write nothing"
+    )
     args = parser.parse_args()
     samples = measure()
     if not args.check:

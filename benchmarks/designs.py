@@ -73,7 +73,9 @@ def network(case: Case) -> Graph:
             ylo, yhi = levels(case.x_bits[k + 1])
             mid, half = (alo + ahi)[:, None] / 2, (ahi - alo + 1)[:, None] / 2
             n = yhi - ylo
-            spread = rng.uniform(0.2, 0.5, (rows, 1)) * np.linspace(-1, 1, n + 2)[None, 1:-1] + rng.uniform(-0.15, 0.15, (rows, 1))
+            spread = rng.uniform(0.2, 0.5, (rows, 1)) * np.linspace(-1, 1, n + 2)[None, 1:-1] + rng.uniform(
+                -0.15, 0.15, (rows, 1)
+            )
             t = np.clip(np.sort(np.rint(mid + half * spread).astype(np.int64), axis=1), alo[:, None], ahi[:, None] + 1)
             x = tensors[f"act{k}"] = Tensor(f"act{k}", (rows,), (ylo,), (yhi,))
             nodes.append(Node(f"step{k}", Step(keep(t), ylo), (acc.name,), (x.name,)))
@@ -83,11 +85,15 @@ def network(case: Case) -> Graph:
 
 
 def foldings(graph: Graph, ii: int, memory: str = "auto") -> dict[str, Fold]:
-    """The fewest multipliers that reach `ii`, SIMD as close to 4 PE as it goes; no estimate is asked, as this feeds it."""
+    """The fewest multipliers that reach `ii`, SIMD as near 4 PE as it goes; asks no estimate, as it feeds it."""
     folds = {}
     for layer in layers(graph):
-        legal = [(pe * simd, abs(simd - 4 * pe), pe, simd) for pe in divisors(layer.rows) for simd in divisors(layer.cols)
-                 if (layer.rows // pe) * (layer.cols // simd) <= max(ii, 1)]
+        legal = [
+            (pe * simd, abs(simd - 4 * pe), pe, simd)
+            for pe in divisors(layer.rows)
+            for simd in divisors(layer.cols)
+            if (layer.rows // pe) * (layer.cols // simd) <= max(ii, 1)
+        ]
         _, _, pe, simd = min(legal)
         folds[layer.name] = Fold(pe, simd, memory=memory)
     return folds
@@ -101,27 +107,30 @@ def design(case: Case) -> tuple[Graph, Design]:
 
 CALIBRATION = tuple(
     Case(f"cal{i}", widths, w, x, ii, 1000 + i, density, memory)
-    for i, (widths, w, x, ii, density, memory) in enumerate([
-        ((48, 24, 24, 6), (4, 4, 4), (4, 4, 4), 1152, 1.0, "auto"),
-        ((48, 24, 24, 6), (4, 4, 4), (4, 4, 4), 96, 1.0, "lut"),
-        ((48, 24, 24, 6), (4, 4, 4), (4, 4, 4), 24, 1.0, "lut"),
-        ((96, 40, 40, 8), (2, 2, 2), (2, 2, 2), 320, 0.7, "lut"),
-        ((96, 40, 40, 8), (2, 2, 2), (2, 2, 2), 40, 0.7, "lut"),
-        ((256, 48, 48, 12), (1, 1, 1), (1, 1, 1), 256, 1.0, "lut"),
-        ((256, 48, 48, 12), (1, 1, 1), (1, 1, 1), 48, 1.0, "lut"),
-        ((120, 36, 36, 9), (1, 1, 1), (2, 2, 2), 135, 1.0, "lut"),
-        ((80, 30, 30, 10), (3, 3, 3), (3, 3, 3), 200, 1.0, "lut"),
-        ((80, 30, 30, 10), (5, 6, 8), (5, 6, 8), 150, 1.0, "lut"),
-        ((60, 20, 20, 5), (8, 8, 8), (8, 8, 8), 60, 1.0, "lut"),
-        ((200, 32, 32, 4), (2, 2, 2), (1, 1, 1), 100, 0.6, "lut"),
-        ((40, 16, 16, 8), (4, 3, 4), (2, 4, 1), 40, 1.0, "lut"),
-        ((24, 12, 12, 6), (4, 4, 4), (4, 4, 4), 0, 1.0, "auto"),
-        ((24, 12, 12, 6), (4, 4, 4), (4, 4, 4), 0, 0.4, "auto"),
-        ((32, 16, 16, 6), (2, 2, 2), (2, 2, 2), 0, 0.8, "auto"),
-        ((32, 16, 16, 6), (2, 2, 2), (2, 2, 2), 0, 0.3, "auto"),
-        ((64, 16, 16, 8), (1, 1, 1), (1, 1, 1), 0, 1.0, "auto"),
-        ((24, 12, 12, 6), (3, 5, 4), (3, 2, 3), 0, 0.8, "auto"),
-        ((24, 12, 12, 6), (6, 6, 6), (6, 5, 6), 0, 0.7, "auto"),
-        ((48, 20, 20, 5), (2, 3, 2), (1, 1, 2), 0, 0.9, "auto"),
-        ((128, 64, 64, 16), (4, 2, 3), (3, 2, 3), 512, 1.0, "auto"),
-    ]))
+    for i, (widths, w, x, ii, density, memory) in enumerate(
+        [
+            ((48, 24, 24, 6), (4, 4, 4), (4, 4, 4), 1152, 1.0, "auto"),
+            ((48, 24, 24, 6), (4, 4, 4), (4, 4, 4), 96, 1.0, "lut"),
+            ((48, 24, 24, 6), (4, 4, 4), (4, 4, 4), 24, 1.0, "lut"),
+            ((96, 40, 40, 8), (2, 2, 2), (2, 2, 2), 320, 0.7, "lut"),
+            ((96, 40, 40, 8), (2, 2, 2), (2, 2, 2), 40, 0.7, "lut"),
+            ((256, 48, 48, 12), (1, 1, 1), (1, 1, 1), 256, 1.0, "lut"),
+            ((256, 48, 48, 12), (1, 1, 1), (1, 1, 1), 48, 1.0, "lut"),
+            ((120, 36, 36, 9), (1, 1, 1), (2, 2, 2), 135, 1.0, "lut"),
+            ((80, 30, 30, 10), (3, 3, 3), (3, 3, 3), 200, 1.0, "lut"),
+            ((80, 30, 30, 10), (5, 6, 8), (5, 6, 8), 150, 1.0, "lut"),
+            ((60, 20, 20, 5), (8, 8, 8), (8, 8, 8), 60, 1.0, "lut"),
+            ((200, 32, 32, 4), (2, 2, 2), (1, 1, 1), 100, 0.6, "lut"),
+            ((40, 16, 16, 8), (4, 3, 4), (2, 4, 1), 40, 1.0, "lut"),
+            ((24, 12, 12, 6), (4, 4, 4), (4, 4, 4), 0, 1.0, "auto"),
+            ((24, 12, 12, 6), (4, 4, 4), (4, 4, 4), 0, 0.4, "auto"),
+            ((32, 16, 16, 6), (2, 2, 2), (2, 2, 2), 0, 0.8, "auto"),
+            ((32, 16, 16, 6), (2, 2, 2), (2, 2, 2), 0, 0.3, "auto"),
+            ((64, 16, 16, 8), (1, 1, 1), (1, 1, 1), 0, 1.0, "auto"),
+            ((24, 12, 12, 6), (3, 5, 4), (3, 2, 3), 0, 0.8, "auto"),
+            ((24, 12, 12, 6), (6, 6, 6), (6, 5, 6), 0, 0.7, "auto"),
+            ((48, 20, 20, 5), (2, 3, 2), (1, 1, 2), 0, 0.9, "auto"),
+            ((128, 64, 64, 16), (4, 2, 3), (3, 2, 3), 512, 1.0, "auto"),
+        ]
+    )
+)

@@ -77,8 +77,9 @@ def encode(values: NDArray[np.int64], bits: int) -> NDArray[np.uint64]:
     return np.asarray(values, dtype=np.int64).astype(np.uint64) & np.uint64((1 << bits) - 1)
 
 
-def count_thresholds(x: NDArray[np.float32], thresholds: NDArray[np.float32], offset: int,
-                     falling: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+def count_thresholds(
+    x: NDArray[np.float32], thresholds: NDArray[np.float32], offset: int, falling: NDArray[np.bool_] | None = None
+) -> NDArray[np.int64]:
     """The host input quantizer: y = offset + count(T <= x), or offset + N - count on falling channels.
 
     x: float32 [..., C]; thresholds: float32 [C or 1, N], ascending; falling: bool [C or 1]. NaN counts as no threshold.
@@ -92,6 +93,8 @@ def count_thresholds(x: NDArray[np.float32], thresholds: NDArray[np.float32], of
     elif len(t) == 1:
         count = np.searchsorted(t[0], x, side="right").astype(np.int64)
     else:
-        count = np.stack([np.searchsorted(t[c], x[..., c], side="right") for c in range(len(t))], axis=-1).astype(np.int64)
+        count = np.stack([np.searchsorted(t[c], x[..., c], side="right") for c in range(len(t))], axis=-1).astype(
+            np.int64
+        )
     count[np.isnan(x)] = 0
     return offset + (count if falling is None else np.where(falling, t.shape[1] - count, count))

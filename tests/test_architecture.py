@@ -38,7 +38,7 @@ HEAVY = {
 }
 # One file each, with the reason: anything more would be a rule.
 EXCEPTIONS = {
-    "hwq.hw.fold": {"cost"},  # the search for a folding asks the cost model
+    "hwq.cost.fold": {"cost"},  # the search for a folding asks the cost model
     "sim.harness.module": {"hw"},  # module benches assert the timing classes of hw.schedule
 }
 SIM_MAY_USE = {"dtype", "bits", "golden", "tools", "errors"}

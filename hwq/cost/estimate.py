@@ -20,7 +20,7 @@ from hwq.cost import features as ft
 from hwq.hw import pipeline
 from hwq.hw.design import Design, Instance
 from hwq.hw.layers import Layer
-from hwq.hw.map import BRAM18_IN_LUT
+from hwq.hw.map import weight_style
 from hwq.ir.graph import Graph
 from hwq.ir.ops import ArgMax, Bipolar, MatVec, Step, Ternary
 from hwq.targets import Target
@@ -72,26 +72,63 @@ def _mvu(i: Instance) -> tuple[ft.Features, float]:
     width, depth = pe * simd * w_bits, sf * nf
     block = p("STYLE") == 2 and depth > 1
     rom = 0.0 if block else ft.rom_luts(_columns(i, 0, width))
-    f = mvu_features(pe, simd, sf, nf, w_bits, kind, p("X_BITS"), bool(p("X_SIGNED")), p("ACC_W"), p("PIPE"), rom, block)
+    f = mvu_features(
+        pe, simd, sf, nf, w_bits, kind, p("X_BITS"), bool(p("X_SIGNED")), p("ACC_W"), p("PIPE"), rom, block
+    )
     if depth == 1:
         codes = _codes(i, 0, pe * simd, w_bits).reshape(pe, simd)
         w = codes.astype(np.int64) * 2 - 1 if kind in (1, 3) else bits.decode(codes, w_bits, True)
         start, chain, tree = ft.const_counts(w, w_bits, kind, p("X_BITS"), bool(p("X_SIGNED")), p("ACC_W"))
-        f |= {"terms": 0, "above": 0, "tree": 0, "multiples": 0, "c_start": start, "c_chain": chain, "c_tree": tree, "w_regs": 0}
+        f |= {
+            "terms": 0,
+            "above": 0,
+            "tree": 0,
+            "multiples": 0,
+            "c_start": start,
+            "c_chain": chain,
+            "c_tree": tree,
+            "w_regs": 0,
+        }
     return f, float(ft.block_rams(width, depth)) if block else 0.0
 
 
-def mvu_features(pe: Any, simd: Any, sf: Any, nf: Any, w_bits: int, kind: int, x_bits: int, x_signed: bool, acc_w: int,
-                 pipe: Any, rom: Any, block: Any) -> ft.Features:
+def mvu_features(
+    pe: Any,
+    simd: Any,
+    sf: Any,
+    nf: Any,
+    w_bits: int,
+    kind: int,
+    x_bits: int,
+    x_signed: bool,
+    acc_w: int,
+    pipe: Any,
+    rom: Any,
+    block: Any,
+) -> ft.Features:
     """hwq_mvu with weights from memory, elementwise over foldings."""
     pe, simd, sf, nf = (np.asarray(a, dtype=np.int64) for a in (pe, simd, sf, nf))
     table = {int(s): ft.dot_counts(int(s), w_bits, kind, x_bits, x_signed, acc_w) for s in np.unique(simd)}
     counts = np.array([table[int(s)] for s in simd.ravel()]).reshape(*simd.shape, 4)
     acc = pe * acc_w * (sf > 1)
-    return {"one": np.ones_like(pe, dtype=float), "stages": pipe, "address": ft.clog2(sf * nf), "beat": ft.clog2(sf),
-            "terms": pe * counts[..., 0], "above": pe * counts[..., 1], "tree": pe * counts[..., 2],
-            "multiples": counts[..., 3], "acc": acc, "rom": rom, "c_start": 0, "c_chain": 0, "c_tree": 0,
-            "x_regs": simd * x_bits, "w_regs": np.where(block, 0, pe * simd * w_bits), "out": pe * acc_w}
+    return {
+        "one": np.ones_like(pe, dtype=float),
+        "stages": pipe,
+        "address": ft.clog2(sf * nf),
+        "beat": ft.clog2(sf),
+        "terms": pe * counts[..., 0],
+        "above": pe * counts[..., 1],
+        "tree": pe * counts[..., 2],
+        "multiples": counts[..., 3],
+        "acc": acc,
+        **ft.split_rom(rom, sf * nf),
+        "c_start": 0,
+        "c_chain": 0,
+        "c_tree": 0,
+        "x_regs": simd * x_bits,
+        "w_regs": np.where(block, 0, pe * simd * w_bits),
+        "out": pe * acc_w,
+    }
 
 
 def _threshold(i: Instance) -> ft.Features:
@@ -104,7 +141,7 @@ def _threshold(i: Instance) -> ft.Features:
     tree = rom = 0.0
     for level in range(k):
         s = s0 + level
-        t = rows[:, 1 << level:2 << level, :].reshape(-1, lanes)
+        t = rows[:, 1 << level : 2 << level, :].reshape(-1, lanes)
         if s == 0:  # constants: bits below the lowest one need no look
             low = np.array([int(v & -v).bit_length() - 1 if v else x_w for v in t[0].astype(np.int64)])
             tree += float(np.ceil(np.maximum(x_w - low - 1, 0) / 5).sum())
@@ -140,16 +177,28 @@ def features(i: Instance) -> tuple[ft.Features, float]:
             r = max(a, b) // min(a, b)
             c = float(ft.clog2(r))
             mux = 0 if up else a * w and b * w * np.ceil((r - 1) / 3)
-            return {"up": float(up), "down": float(not up), "up_ratio": c * up, "up_words": float(r * up),
-                    "down_ratio": c * (not up), "down_mux": float(mux), "regs": float(max(a, b) * w)}, 0.0
+            return {
+                "up": float(up),
+                "down": float(not up),
+                "up_ratio": c * up,
+                "up_words": float(r * up),
+                "down_ratio": c * (not up),
+                "down_mux": float(mux),
+                "regs": float(max(a, b) * w),
+            }, 0.0
         case "hwq_argmax":
             return argmax_features(p("LANES"), p("CF"), p("X_W"), p("Y_W"), p("PIPE")), 0.0
         case "hwq_edge_in" | "hwq_edge_out":
             return {"one": 1.0, "beat": float(ft.clog2(p("BEATS")))}, 0.0
         case "hwq_scale" | "hwq_requant":
             m, b = p("M_W"), p("B_W")
-            return {"one": 1.0, "product": float(p("PE") * p("X_W") * m), "rom": float(p("PE") * (m + b) * (p("CF") > 1)),
-                    "out": float(p("PE") * p("Y_W")), "sum": float(p("PE") * (p("X_W") + m))}, 0.0
+            return {
+                "one": 1.0,
+                "product": float(p("PE") * p("X_W") * m),
+                "rom": float(p("PE") * (m + b) * (p("CF") > 1)),
+                "out": float(p("PE") * p("Y_W")),
+                "sum": float(p("PE") * (p("X_W") + m)),
+            }, 0.0
         case "hwq_table":
             return {"one": 1.0, "bits": float(p("PE") * p("Y_W") * np.ceil(p("CF") * p("ENTRIES") / 64))}, 0.0
         case other:
@@ -158,8 +207,13 @@ def features(i: Instance) -> tuple[ft.Features, float]:
 
 def argmax_features(lanes: Any, cf: Any, x_w: int, y_w: int, pipe: Any) -> ft.Features:
     lanes, cf = np.asarray(lanes), np.asarray(cf)
-    return {"one": np.ones_like(lanes, dtype=float), "stages": pipe, "tree": (lanes - 1) * (2 * x_w + y_w),
-            "running": (cf > 1) * (2 * x_w + 2 * y_w), "cf": (cf > 1) * 1.0}
+    return {
+        "one": np.ones_like(lanes, dtype=float),
+        "stages": pipe,
+        "tree": (lanes - 1) * (2 * x_w + y_w),
+        "running": (cf > 1) * (2 * x_w + 2 * y_w),
+        "cf": (cf > 1) * 1.0,
+    }
 
 
 def estimate_instance(i: Instance) -> Cost:
@@ -201,10 +255,18 @@ def fold_costs(graph: Graph, layer: Layer, pe: np.ndarray, simd: np.ndarray, tar
         sf, nf = layer.cols // simd, layer.rows // pe
         width, depth = pe * simd * w_bits, sf * nf
         as_lut, blocks = ft.expected_rom_luts(width, depth), ft.block_rams(width, depth)
-        block = (as_lut > BRAM18_IN_LUT * blocks) & (depth > 1)
-        pipes = {int(s): [pipeline.mvu_pipe(int(s), w_bits, kind, x_bits, k, 1, clock_mhz) for k in (1, 2)] for s in np.unique(simd)}
+        styles = {
+            (int(w), int(d)): weight_style(int(w), int(d), "auto", target) for w, d in zip(width, depth, strict=True)
+        }
+        block = np.array([styles[int(w), int(d)] == 2 for w, d in zip(width, depth, strict=True)])
+        pipes = {
+            int(s): [pipeline.mvu_pipe(int(s), w_bits, kind, x_bits, k, 1, clock_mhz) for k in (1, 2)]
+            for s in np.unique(simd)
+        }
         pipe = np.array([pipes[int(s)][int(k > 1)] for s, k in zip(simd, sf, strict=True)])
-        f = mvu_features(pe, simd, sf, nf, w_bits, kind, x_bits, x_signed, acc_bits, pipe, np.where(block, 0, as_lut), block)
+        f = mvu_features(
+            pe, simd, sf, nf, w_bits, kind, x_bits, x_signed, acc_bits, pipe, np.where(block, 0, as_lut), block
+        )
         if depth.min() == 1:
             k = int(np.argmin(depth))
             start, chain, tree = ft.const_counts(graph.array(op.weight), w_bits, kind, x_bits, x_signed, acc_bits)
@@ -226,7 +288,9 @@ def fold_costs(graph: Graph, layer: Layer, pe: np.ndarray, simd: np.ndarray, tar
         elif isinstance(node.op, ArgMax):
             f = argmax_features(pe, cf, acc_bits, graph.tensor(node.outputs[0]).dtype.bits, 2)
             lut, ff = lut + weigh("hwq_argmax", "lut", f), ff + weigh("hwq_argmax", "ff", f)
-    return Cost(np.asarray(lut, dtype=float), np.asarray(ff, dtype=float), np.asarray(bram, dtype=float), np.zeros(len(pe)))
+    return Cost(
+        np.asarray(lut, dtype=float), np.asarray(ff, dtype=float), np.asarray(bram, dtype=float), np.zeros(len(pe))
+    )
 
 
 def totals(per_layer: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

@@ -7,7 +7,7 @@ numpy arrays of one length where a folding search evaluates many candidates at o
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ def _bits(lo: int, hi: int) -> int:
 # ---- hwq_dot: the same numbers the RTL derives -----------------------------------------------------------------------
 
 
-@lru_cache(maxsize=None)
+@cache
 def dot_shape(simd: int, w_bits: int, w_kind: int, x_bits: int, const: bool) -> tuple[int, int, int, int, int]:
     """(slices, products in a chain's first term, in later terms, links, groups) of hwq_dot."""
     slices = (-(-x_bits // XS) if x_bits > 5 else 1) if const else ((w_bits + 1) // 2 if w_kind == 0 else 1)
@@ -62,7 +62,7 @@ def _product_range(s: int, slices: int, w_bits: int, w_kind: int, x_bits: int, x
     return min(corners), max(corners)
 
 
-@lru_cache(maxsize=None)
+@cache
 def dot_counts(simd: int, w_bits: int, w_kind: int, x_bits: int, x_signed: bool, y_w: int) -> tuple[int, int, int, int]:
     """Per PE of a dot product with weights from memory: (term bits, bits of chains above their term, tree bits), and
     the bits of shared multiples of x."""
@@ -125,7 +125,7 @@ def const_counts(w: IntArray, w_bits: int, w_kind: int, x_bits: int, x_signed: b
             m = min(m_first if link == 0 else m_next, simd - first)
             if m <= 0:
                 continue
-            part = w[:, first:first + m]
+            part = w[:, first : first + m]
             some = part.any(axis=1) | (w_kind in (1, 3))
             single = (part != 0).sum(axis=1) == 1
             folded = np.bitwise_or.reduce(np.abs(part), axis=1)
@@ -147,11 +147,11 @@ def const_counts(w: IntArray, w_bits: int, w_kind: int, x_bits: int, x_signed: b
     top = top_w * x_max * size
     while live.shape[1] > 1:
         k = live.shape[1]
-        even = live[:, 0:k - k % 2:2] & live[:, 1:k:2]
+        even = live[:, 0 : k - k % 2 : 2] & live[:, 1:k:2]
         top *= 2
         tree += int(even.sum()) * min(y_w, _bits(-top, top))
-        merged = live[:, 0:k - k % 2:2] | live[:, 1:k:2]
-        live = np.concatenate([merged, live[:, k - 1:]], axis=1) if k % 2 else merged
+        merged = live[:, 0 : k - k % 2 : 2] | live[:, 1:k:2]
+        live = np.concatenate([merged, live[:, k - 1 :]], axis=1) if k % 2 else merged
     return start, chain, tree
 
 
@@ -193,6 +193,12 @@ def expected_rom_luts(width: Any, depth: Any) -> Any:
     return np.where(depth <= 1, 0.0, variety * blocks + np.where(groups > 4, width * (groups / 4 - 1) / 3, 0.0))
 
 
+def split_rom(luts: Any, depth: Any) -> Features:
+    """ROM LUTs by depth: one LUT6 a column, or deeper. Yosys maps deep ones behind a counter badly, about 4 to 1."""
+    deep = np.asarray(depth) > 64
+    return {"rom": np.where(deep, 0.0, luts), "rom_deep": np.where(deep, luts, 0.0)}
+
+
 def block_rams(width: Any, depth: Any) -> Any:
     """BRAM18 of a width x depth memory: the best of the five aspect ratios of UG473, elementwise."""
     width, depth = np.asarray(width, dtype=np.float64), np.asarray(depth, dtype=np.float64)
@@ -205,15 +211,24 @@ def block_rams(width: Any, depth: Any) -> Any:
 
 def lutram(width: Any, depth: Any) -> Any:
     """LUTs of a dual-port LUT memory: 4 per 6 bits up to 32 deep, 4 per 3 bits per 64 rows beyond."""
-    return np.where(np.asarray(depth) <= 32, 4 * np.ceil(np.asarray(width) / 6),
-                    4 * np.ceil(np.asarray(width) / 3) * np.ceil(np.asarray(depth) / 64))
+    return np.where(
+        np.asarray(depth) <= 32,
+        4 * np.ceil(np.asarray(width) / 6),
+        4 * np.ceil(np.asarray(width) / 3) * np.ceil(np.asarray(depth) / 64),
+    )
 
 
 def replay(data_w: Any, beats: Any, passes: Any, depth: Any) -> Features:
     block = (np.asarray(depth) > 64) & (np.asarray(data_w) * np.asarray(depth) >= 8192)  # hwq_ram, STYLE 0
     ram = np.where(block, 0, np.where(np.asarray(depth) == 1, 0, lutram(data_w, depth)))
-    return {"one": np.ones_like(ram, dtype=float), "ram": ram, "address": clog2(depth), "beat": clog2(beats), "pass": clog2(passes),
-            "block_width": np.where(block, data_w, 0)}
+    return {
+        "one": np.ones_like(ram, dtype=float),
+        "ram": ram,
+        "address": clog2(depth),
+        "beat": clog2(beats),
+        "pass": clog2(passes),
+        "block_width": np.where(block, data_w, 0),
+    }
 
 
 def threshold(lanes: Any, cf: Any, x_w: int, n: int) -> Features:
@@ -230,5 +245,13 @@ def threshold(lanes: Any, cf: Any, x_w: int, n: int) -> Features:
         carry = carry + np.where((s == 4) | (s == 5), lanes * (x_w + 1), 0)
         rom = rom + np.where(s >= 6, lanes * expected_rom_luts(x_w + 1, cf * 2**level), 0)
         compare = compare + np.where(s >= 6, lanes * x_w, 0)
-    return {"one": np.ones_like(lanes), "stages": np.full_like(lanes, k), "cf": s0, "tree": tree, "carry": carry, "rom": rom,
-            "compare": compare, "lanes": lanes}
+    return {
+        "one": np.ones_like(lanes),
+        "stages": np.full_like(lanes, k),
+        "cf": s0,
+        "tree": tree,
+        "carry": carry,
+        "rom": rom,
+        "compare": compare,
+        "lanes": lanes,
+    }

@@ -56,7 +56,9 @@ def _pick(c: Choices, ii: int) -> int:
 def for_ii(graph: Graph, ii: int, target: Target, clock_mhz: float) -> dict[str, Fold]:
     """The cheapest folding of every layer that needs at most `ii` cycles a frame. Raises FoldingError if ii < 1."""
     if ii < 1:
-        raise FoldingError(f"{ii} cycles a frame can't be reached; the fastest design takes 1 (lower --fps or raise --clock)")
+        raise FoldingError(
+            f"{ii} cycles a frame can't be reached; the fastest design takes 1 (lower --fps or raise --clock)"
+        )
     picked = {}
     for c in choices(graph, target, clock_mhz):
         k = _pick(c, ii)
@@ -70,8 +72,10 @@ def for_fps(graph: Graph, fps: float, target: Target, clock_mhz: float) -> dict[
         raise FoldingError(f"--fps {fps}: must be positive")
     ii = int(clock_mhz * 1e6 // fps)
     if ii < 1:
-        raise FoldingError(f"{fps:g} frames/s need less than one cycle a frame at {clock_mhz:g} MHz; "
-                           f"the most is {clock_mhz * 1e6:g} frames/s (raise --clock)")
+        raise FoldingError(
+            f"{fps:g} frames/s need less than one cycle a frame at {clock_mhz:g} MHz; "
+            f"the most is {clock_mhz * 1e6:g} frames/s (raise --clock)"
+        )
     return for_ii(graph, ii, target, clock_mhz)
 
 
@@ -95,10 +99,13 @@ def for_budget(graph: Graph, fraction: float, target: Target, clock_mhz: float) 
     over = [r for r in room if worst[r] > room[r]]
     if over:
         r = over[0]
-        layer, amount = max(((c.layer.name, float(getattr(c.cost, r)[_pick(c, steps[hi])])) for c in table),
-                            key=lambda p: p[1])
-        raise FoldingError(f"even fully folded the design needs {worst[r]:.0f} {r} of the {room[r]:.0f} that --budget "
-                           f"{fraction:g} allows on {target.name}; layer '{layer}' alone takes {amount:.0f}")
+        layer, amount = max(
+            ((c.layer.name, float(getattr(c.cost, r)[_pick(c, steps[hi])])) for c in table), key=lambda p: p[1]
+        )
+        raise FoldingError(
+            f"even fully folded the design needs {worst[r]:.0f} {r} of the {room[r]:.0f} that --budget "
+            f"{fraction:g} allows on {target.name}; layer '{layer}' alone takes {amount:.0f}"
+        )
     while lo < hi:
         mid = (lo + hi) // 2
         n = need(steps[mid])
@@ -112,8 +119,10 @@ def for_budget(graph: Graph, fraction: float, target: Target, clock_mhz: float) 
 def dump(folds: Mapping[str, Fold], target: str, clock_mhz: float) -> str:
     """The folding as a TOML file that --folding reads back."""
     head = f'schema_version = {SCHEMA_VERSION}\ntarget = "{target}"\nclock_mhz = {clock_mhz:g}\n'
-    body = "".join(f'\n[layer.{name}]\npe = {f.pe}\nsimd = {f.simd}\nresource = "{f.resource}"\nmemory = "{f.memory}"\n'
-                   for name, f in folds.items())
+    body = "".join(
+        f'\n[layer.{name}]\npe = {f.pe}\nsimd = {f.simd}\nresource = "{f.resource}"\nmemory = "{f.memory}"\n'
+        for name, f in folds.items()
+    )
     return head + body
 
 
@@ -129,10 +138,14 @@ def read(path: Path) -> dict[str, Fold]:
     for name, entry in body.get("layer", {}).items():
         unknown = sorted(set(entry) - {"pe", "simd", "resource", "memory"})
         if unknown:
-            raise ConfigError(f"{path}: layer '{name}' has unknown key '{unknown[0]}'; legal: pe, simd, resource, memory")
+            raise ConfigError(
+                f"{path}: layer '{name}' has unknown key '{unknown[0]}'; legal: pe, simd, resource, memory"
+            )
         missing = sorted({"pe", "simd"} - set(entry))
         if missing or not all(isinstance(entry[k], int) for k in ("pe", "simd")):
-            raise ConfigError(f"{path}: layer '{name}' needs integers pe and simd" + (f"; {missing[0]} is missing" if missing else ""))
+            raise ConfigError(
+                f"{path}: layer '{name}' needs integers pe and simd" + (f"; {missing[0]} is missing" if missing else "")
+            )
         folds[name] = Fold(**entry)
     if not folds:
         raise ConfigError(f"{path}: no [layer.NAME] tables")

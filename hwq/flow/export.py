@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import hwq_hls
+
 from hwq import __version__, record
+from hwq.cost import fold
 from hwq.cost.estimate import estimate_design
 from hwq.emit import sv
 from hwq.errors import ConfigError, FitError
 from hwq.flow.model import Model, load_model
 from hwq.flow.vectors import sim_files
 from hwq.frontend import read_qonnx
-from hwq.cost import fold
 from hwq.hw.design import Design, Fold
 from hwq.hw.library import Figures, figures
 from hwq.hw.map import build
@@ -28,14 +29,16 @@ from hwq.ir.graph import Graph
 from hwq.ir.text import graph_files
 from hwq.passes import lower
 from hwq.record import Record
-from hwq.targets import Target, load as load_target
+from hwq.targets import Target
+from hwq.targets import load as load_target
 
 SCHEMA_VERSION = 1
 DEFAULT_BUDGET = 0.1
 
 
-def choose_folds(graph: Graph, target: Target, clock_mhz: float, fps: float | None, budget: float | None,
-                 folding: Path | None) -> dict[str, Fold]:
+def choose_folds(
+    graph: Graph, target: Target, clock_mhz: float, fps: float | None, budget: float | None, folding: Path | None
+) -> dict[str, Fold]:
     """The folding asked for; without any wish, the fastest within a tenth of the part."""
     asked = [n for n, v in (("--fps", fps), ("--budget", budget), ("--folding", folding)) if v is not None]
     if len(asked) > 1:
@@ -59,28 +62,64 @@ def port(graph: Graph, design: Design, stream: str, tensor: str) -> dict[str, An
     real = None
     if t.real is not None:
         real = {"scale": [str(v) for v in t.real.scale], "offset": [str(v) for v in t.real.offset]}
-    return {"stream": stream, "tensor": tensor, "dtype": t.dtype.name, "shape": list(t.shape), "lo": list(t.lo),
-            "hi": list(t.hi), "real": real, "lanes": s.lanes, "bits": s.bits, "signed": s.signed, "beats": s.beats,
-            "tdata_bits": sv.padded(s.width), "order": "channel fastest, lane 0 in the low bits"}
+    return {
+        "stream": stream,
+        "tensor": tensor,
+        "dtype": t.dtype.name,
+        "shape": list(t.shape),
+        "lo": list(t.lo),
+        "hi": list(t.hi),
+        "real": real,
+        "lanes": s.lanes,
+        "bits": s.bits,
+        "signed": s.signed,
+        "beats": s.beats,
+        "tdata_bits": sv.padded(s.width),
+        "order": "channel fastest, lane 0 in the low bits",
+    }
 
 
 def manifest(graph: Graph, design: Design, model: Model, fig: Figures, estimate: Mapping[str, Any]) -> dict[str, Any]:
     """Everything a simulator, a synthesizer, a report or a host needs to know about a build."""
     layer_of = {i.name: i.layer for i in design.instances}
-    streams = [{**asdict(s), "src": list(s.src), "dst": list(s.dst), "layer": layer_of.get(s.src[0], "input"),
-                "first_cycle": fig.times[s.name][0], "last_cycle": fig.times[s.name][s.beats * s.repeat - 1]}
-               for s in design.streams]
+    streams = [
+        {
+            **asdict(s),
+            "src": list(s.src),
+            "dst": list(s.dst),
+            "layer": layer_of.get(s.src[0], "input"),
+            "first_cycle": fig.times[s.name][0],
+            "last_cycle": fig.times[s.name][s.beats * s.repeat - 1],
+        }
+        for s in design.streams
+    ]
     recipe = model.recipe or {}
     return {
-        "schema_version": SCHEMA_VERSION, "hwq": __version__, "name": design.name, "model": model.name,
-        "target": design.target, "clock_mhz": design.clock_mhz, "config_hash": config_hash(design),
-        "inputs": list(design.inputs), "outputs": list(design.outputs),
-        "ports": [port(graph, design, s, t) for s, t in
-                  zip(design.inputs + design.outputs, graph.inputs + graph.outputs, strict=True)],
+        "schema_version": SCHEMA_VERSION,
+        "hwq": __version__,
+        "name": design.name,
+        "model": model.name,
+        "target": design.target,
+        "clock_mhz": design.clock_mhz,
+        "config_hash": config_hash(design),
+        "inputs": list(design.inputs),
+        "outputs": list(design.outputs),
+        "ports": [
+            port(graph, design, s, t)
+            for s, t in zip(design.inputs + design.outputs, graph.inputs + graph.outputs, strict=True)
+        ],
         "data": {"name": recipe.get("data"), "head": recipe.get("head")},
         "streams": streams,
-        "instances": [{"name": i.name, "module": i.module, "layer": i.layer, "params": dict(i.params),
-                       "mems": [m.path for m in i.mems]} for i in design.instances],
+        "instances": [
+            {
+                "name": i.name,
+                "module": i.module,
+                "layer": i.layer,
+                "params": dict(i.params),
+                "mems": [m.path for m in i.mems],
+            }
+            for i in design.instances
+        ],
         "folding": {n: asdict(f) for n, f in design.folds.items()},
         "expected": {"latency_cycles": fig.latency_cycles, "ii_cycles": fig.ii_cycles},
         "estimate": estimate,
@@ -103,8 +142,11 @@ def check_fit(total: Mapping[str, float], per_layer: Mapping[str, Mapping[str, f
             users = ", ".join(f"{name} {amount:.0f}" for amount, name in top)
             over.append(f"{r}: needs about {total[r]:.0f}, {target.name} has {have}; most of it: {users}")
     if over:
-        raise FitError("the design does not fit:\n  " + "\n  ".join(over)
-                       + "\nlower --fps, give --budget 1.0, choose a larger --target, or pass --allow-overflow")
+        raise FitError(
+            "the design does not fit:\n  "
+            + "\n  ".join(over)
+            + "\nlower --fps, give --budget 1.0, choose a larger --target, or pass --allow-overflow"
+        )
 
 
 def replace_dir(tmp: Path, out: Path) -> None:
@@ -133,9 +175,17 @@ def design_files(graph: Graph, design: Design) -> dict[str, str | bytes]:
     return files
 
 
-def export(model: str | Path, *, target: str = "pynq-z2", fps: float | None = None, budget: float | None = None,
-           folding: str | Path | None = None, clock_mhz: float | None = None, out: Path | None = None,
-           allow_overflow: bool = False) -> Path:
+def export(
+    model: str | Path,
+    *,
+    target: str = "pynq-z2",
+    fps: float | None = None,
+    budget: float | None = None,
+    folding: str | Path | None = None,
+    clock_mhz: float | None = None,
+    out: Path | None = None,
+    allow_overflow: bool = False,
+) -> Path:
     """Write the build directory of `model` for `target` and return it.
 
     fps, budget (fraction of the part) or folding (file) choose the folding; out defaults to build/<model>-<target>.
@@ -157,7 +207,9 @@ def export(model: str | Path, *, target: str = "pynq-z2", fps: float | None = No
 
     path = Path(out) if out is not None else Path("build") / f"{source.name}-{board.name}"
     files = design_files(graph, design)
-    files["manifest.json"] = json.dumps(manifest(graph, design, source, fig, {"top": total, **per_layer}), indent=1) + "\n"
+    files["manifest.json"] = (
+        json.dumps(manifest(graph, design, source, fig, {"top": total, **per_layer}), indent=1) + "\n"
+    )
     files |= source.companions()
     tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     shutil.rmtree(tmp, ignore_errors=True)
@@ -173,13 +225,16 @@ def export(model: str | Path, *, target: str = "pynq-z2", fps: float | None = No
     return path
 
 
-def records(design: Design, fig: Figures, total: Mapping[str, float],
-            per_layer: Mapping[str, Mapping[str, float]]) -> list[Record]:
+def records(
+    design: Design, fig: Figures, total: Mapping[str, float], per_layer: Mapping[str, Mapping[str, float]]
+) -> list[Record]:
     """What export knows before any tool ran: the token model's figures and the estimate."""
     h = config_hash(design)
-    found = [record.make("latency_cycles", fig.latency_cycles, "analytic", config_hash=h),
-             record.make("ii_cycles", fig.ii_cycles, "analytic", config_hash=h),
-             record.make("fps", design.clock_mhz * 1e6 / fig.ii_cycles, "analytic", config_hash=h)]
+    found = [
+        record.make("latency_cycles", fig.latency_cycles, "analytic", config_hash=h),
+        record.make("ii_cycles", fig.ii_cycles, "analytic", config_hash=h),
+        record.make("fps", design.clock_mhz * 1e6 / fig.ii_cycles, "analytic", config_hash=h),
+    ]
     for scope, cost in {"top": total, **per_layer}.items():
         found += [record.make(r, round(v), "analytic", scope, config_hash=h) for r, v in cost.items()]
     return found

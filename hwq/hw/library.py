@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -60,8 +61,11 @@ def _merged(design: Design) -> tuple[dict[str, int], list[Node]]:
             index[s.name] = index[design.into(src)[0].name]
         else:
             index[s.name] = len(set(index.values()))
-    nodes = [Node(i.name, timing(i), index[design.into(i.name)[0].name], index[design.out_of(i.name)[0].name])
-             for i in design.instances if i.module not in WIRES]
+    nodes = [
+        Node(i.name, timing(i), index[design.into(i.name)[0].name], index[design.out_of(i.name)[0].name])
+        for i in design.instances
+        if i.module not in WIRES
+    ]
     return index, nodes
 
 
@@ -80,7 +84,7 @@ def figures(design: Design, frames: int = 4) -> Figures:
         out = design.stream(design.outputs[0])
         per = out.beats * out.repeat
         last = [t[index[out.name]][(f + 1) * per - 1] for f in range(frames)]
-        gaps = [b - a for a, b in zip(last, last[1:], strict=False)]
+        gaps = [b - a for a, b in itertools.pairwise(last)]
         if gaps[-1] == gaps[-2]:
             first = min(t[index[s]][0] for s in design.inputs)
             return Figures(last[0] - first, gaps[-1], frames, {s.name: t[index[s.name]] for s in design.streams})

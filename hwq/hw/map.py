@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwq import dtype
 from hwq.dtype import IntArray
@@ -20,12 +22,13 @@ from hwq.ir.graph import Graph, Node
 from hwq.ir.ops import ArgMax, Bipolar, Combine, MatVec, Step, Table, Ternary
 from hwq.targets import Target
 
+T = TypeVar("T", bound=np.generic)
 MAX_TDATA_BITS = 1024
 W_KIND = {"int": 0, "bipolar": 1, "ternary": 2, "xnor": 3}
 RESOURCE = {"auto": 1, "lut": 1, "dsp": 2}
 BRAM18_IN_LUT = 190  # what one block memory is worth: xc7z020 has 53 200 LUT for 280 BRAM18
+DEEP_ROM = 4  # LUTs that Yosys takes for 64 x 1 bits of a ROM deeper than one LUT, behind a counter
 STYLE = {"auto": 0, "lut": 1, "block": 2, "constant": 1}
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +52,44 @@ class _Netlist:
         self.instances: list[Instance] = []
         self.streams: list[Stream] = []
 
-    def join(self, end: _End, name: str, module: str, layer: str, params: Mapping[str, Param],
-             mems: tuple[MemFile, ...] = (), *, tensor: str | None = None, lanes: int | None = None,
-             bits: int | None = None, signed: bool | None = None, beats: int | None = None, repeat: int | None = None,
-             cut: bool = False) -> _End:
+    def join(
+        self,
+        end: _End,
+        name: str,
+        module: str,
+        layer: str,
+        params: Mapping[str, Param],
+        mems: tuple[MemFile, ...] = (),
+        *,
+        tensor: str | None = None,
+        lanes: int | None = None,
+        bits: int | None = None,
+        signed: bool | None = None,
+        beats: int | None = None,
+        repeat: int | None = None,
+        cut: bool = False,
+    ) -> _End:
         """Add `module` fed by `end`; the keyword arguments say what differs on its output. Returns the new end."""
         self.instances.append(Instance(name, module, tuple(params.items()), layer, mems))
         self.stream(end, (name, "s_axis"))
-        return _End((name, "m_axis"), tensor or end.tensor, lanes or end.lanes, bits or end.bits,
-                    end.signed if signed is None else signed, beats or end.beats,
-                    end.repeat if repeat is None else repeat, cut)
+        return _End(
+            (name, "m_axis"),
+            tensor or end.tensor,
+            lanes or end.lanes,
+            bits or end.bits,
+            end.signed if signed is None else signed,
+            beats or end.beats,
+            end.repeat if repeat is None else repeat,
+            cut,
+        )
 
     def stream(self, end: _End, dst: tuple[str, str]) -> str:
         name = f"{end.src[0]}_o" if end.src[0] else "s_axis"
         if not dst[0]:
             name = "m_axis"
-        self.streams.append(Stream(name, end.src, dst, end.tensor, end.lanes, end.bits, end.signed, end.beats, end.repeat))
+        self.streams.append(
+            Stream(name, end.src, dst, end.tensor, end.lanes, end.bits, end.signed, end.beats, end.repeat)
+        )
         return name
 
 
@@ -78,8 +103,11 @@ def check_folds(found: tuple[Layer, ...], folds: Mapping[str, Fold]) -> None:
     """Raises FoldingError with every folding that is missing, unknown or does not divide."""
     wrong: list[str] = []
     names = {layer.name for layer in found}
-    wrong += [f"folding names layer '{n}', which the model does not have; layers: {', '.join(sorted(names))}"
-              for n in folds if n not in names]
+    wrong += [
+        f"folding names layer '{n}', which the model does not have; layers: {', '.join(sorted(names))}"
+        for n in folds
+        if n not in names
+    ]
     for layer in found:
         f = folds.get(layer.name)
         if f is None:
@@ -88,13 +116,17 @@ def check_folds(found: tuple[Layer, ...], folds: Mapping[str, Fold]) -> None:
         for label, value, whole, dim in (("PE", f.pe, layer.rows, "MH"), ("SIMD", f.simd, layer.cols, "MW")):
             if value < 1 or whole % value:
                 legal = ", ".join(map(str, divisors(whole)))
-                wrong.append(f"layer '{layer.name}': {label}={value} does not divide {dim}={whole}; legal {label}: {legal}")
+                wrong.append(
+                    f"layer '{layer.name}': {label}={value} does not divide {dim}={whole}; legal {label}: {legal}"
+                )
         if f.resource not in RESOURCE:
             wrong.append(f"layer '{layer.name}': resource '{f.resource}' is not one of {', '.join(RESOURCE)}")
         if f.memory not in STYLE:
             wrong.append(f"layer '{layer.name}': memory '{f.memory}' is not one of {', '.join(STYLE)}")
         elif f.memory == "constant" and (f.pe, f.simd) != (layer.rows, layer.cols):
-            wrong.append(f"layer '{layer.name}': constant weights need full unrolling, PE={layer.rows} SIMD={layer.cols}")
+            wrong.append(
+                f"layer '{layer.name}': constant weights need full unrolling, PE={layer.rows} SIMD={layer.cols}"
+            )
     if wrong:
         raise FoldingError("\n".join(wrong))
 
@@ -106,7 +138,7 @@ def weight_style(width: int, depth: int, memory_kind: str, target: Target) -> in
     if depth == 1:
         return 1
     per_lut = 64 if target.family.startswith("xc") else 16
-    lut = width * max(1.0, depth / per_lut)
+    lut = width * (1 if depth <= per_lut else DEEP_ROM * depth / per_lut)
     if target.family == "ice40":
         blocks = -(-width // 16) * -(-depth // 256)
     else:
@@ -126,8 +158,15 @@ def _width(net: _Netlist, end: _End, lanes: int, layer: str, tag: str, max_beats
         steps = [g, b] if total // g <= max_beats else [math.lcm(a, b), b]
     for k, out in enumerate(steps):
         name = f"{layer}_{tag}{k or ''}"
-        end = net.join(end, name, "hwq_dwc", layer, {"LANE_W": end.bits, "IN_LANES": end.lanes, "OUT_LANES": out},
-                       lanes=out, beats=total // out)
+        end = net.join(
+            end,
+            name,
+            "hwq_dwc",
+            layer,
+            {"LANE_W": end.bits, "IN_LANES": end.lanes, "OUT_LANES": out},
+            lanes=out,
+            beats=total // out,
+        )
     return end
 
 
@@ -137,14 +176,27 @@ def _mvu(net: _Netlist, end: _End, graph: Graph, layer: Layer, fold: Fold, targe
     w = graph.array(op.weight)
     sf, nf = layer.cols // fold.simd, layer.rows // fold.pe
     x, y = graph.tensor(layer.mat.inputs[0]), graph.tensor(layer.mat.outputs[0])
-    kind = ("xnor" if op.xnor else "bipolar" if isinstance(op.code, Bipolar) else
-            "ternary" if isinstance(op.code, Ternary) else "int")
+    kind = (
+        "xnor"
+        if op.xnor
+        else "bipolar"
+        if isinstance(op.code, Bipolar)
+        else "ternary"
+        if isinstance(op.code, Ternary)
+        else "int"
+    )
     w_bits = {"xnor": 1, "bipolar": 1, "ternary": 2}.get(kind) or _signed_bits(w)
     if nf > 1:
         depth = 2 * sf
-        end = net.join(end, f"{layer.name}_replay", "hwq_replay", layer.name,
-                       {"DATA_W": end.lanes * end.bits, "BEATS": sf, "PASSES": nf, "DEPTH": depth, "STYLE": 0},
-                       repeat=nf, cut=True)
+        end = net.join(
+            end,
+            f"{layer.name}_replay",
+            "hwq_replay",
+            layer.name,
+            {"DATA_W": end.lanes * end.bits, "BEATS": sf, "PASSES": nf, "DEPTH": depth, "STYLE": 0},
+            repeat=nf,
+            cut=True,
+        )
     elif not end.cut:
         end = net.join(end, f"{layer.name}_relay", "hwq_relay", layer.name, {"DATA_W": end.lanes * end.bits}, cut=True)
     style = weight_style(fold.pe * fold.simd * w_bits, sf * nf, fold.memory, target)
@@ -152,11 +204,34 @@ def _mvu(net: _Netlist, end: _End, graph: Graph, layer: Layer, fold: Fold, targe
     rows = memory.mvu_rows(w, fold.pe, fold.simd, w_bits, W_KIND[kind])
     pipe = pipeline.mvu_pipe(fold.simd, w_bits, W_KIND[kind], x.dtype.bits, sf, RESOURCE[fold.resource], clock)
     return net.join(
-        end, f"{layer.name}_mvu", "hwq_mvu", layer.name,
-        {"PE": fold.pe, "SIMD": fold.simd, "SF": sf, "NF": nf, "W_BITS": w_bits, "W_KIND": W_KIND[kind],
-         "X_BITS": end.bits, "X_SIGNED": int(end.signed), "ACC_W": y.dtype.bits, "ACC_SIGNED": int(y.dtype.signed),
-         "RESOURCE": RESOURCE[fold.resource], "STYLE": style, "PIPE": pipe, "W_FILE": path},
-        (MemFile(path, rows),), tensor=y.name, lanes=fold.pe, bits=y.dtype.bits, signed=y.dtype.signed, beats=nf, repeat=1)
+        end,
+        f"{layer.name}_mvu",
+        "hwq_mvu",
+        layer.name,
+        {
+            "PE": fold.pe,
+            "SIMD": fold.simd,
+            "SF": sf,
+            "NF": nf,
+            "W_BITS": w_bits,
+            "W_KIND": W_KIND[kind],
+            "X_BITS": end.bits,
+            "X_SIGNED": int(end.signed),
+            "ACC_W": y.dtype.bits,
+            "ACC_SIGNED": int(y.dtype.signed),
+            "RESOURCE": RESOURCE[fold.resource],
+            "STYLE": style,
+            "PIPE": pipe,
+            "W_FILE": path,
+        },
+        (MemFile(path, rows),),
+        tensor=y.name,
+        lanes=fold.pe,
+        bits=y.dtype.bits,
+        signed=y.dtype.signed,
+        beats=nf,
+        repeat=1,
+    )
 
 
 def _signed_bits(a: IntArray) -> int:
@@ -164,7 +239,7 @@ def _signed_bits(a: IntArray) -> int:
     return dtype.smallest(min(int(a.min()), -1), max(int(a.max()), 0)).bits
 
 
-def _rows(a: IntArray, channels: int) -> IntArray:
+def _rows(a: NDArray[T], channels: int) -> NDArray[T]:
     """[1 or C, ...] -> [C, ...]."""
     return np.broadcast_to(a, (channels, *a.shape[1:])) if len(a) == 1 else a
 
@@ -185,17 +260,41 @@ def _step(net: _Netlist, end: _End, graph: Graph, layer: Layer, node: Node, tag:
     n = t.shape[1]
     if n > 15 and falling is None and (rq := requantizer(t, lo, hi, op.offset)) is not None:
         m_w, b_w = _signed_bits(rq.m), _signed_bits(rq.b)
-        params = base | {"M_W": m_w, "SHIFT": rq.shift, "B_W": b_w, "Y_W": y.dtype.bits, "Y_LO": rq.y_lo, "Y_HI": rq.y_hi,
-                         "PIPE": pipeline.requant_pipe(end.bits, m_w, b_w, 1, clock), "RESOURCE": 1, "MB_FILE": path}
+        params = base | {
+            "M_W": m_w,
+            "SHIFT": rq.shift,
+            "B_W": b_w,
+            "Y_W": y.dtype.bits,
+            "Y_LO": rq.y_lo,
+            "Y_HI": rq.y_hi,
+            "PIPE": pipeline.requant_pipe(end.bits, m_w, b_w, 1, clock),
+            "RESOURCE": 1,
+            "MB_FILE": path,
+        }
         rows = memory.requant_rows(rq.m, rq.b, end.lanes, m_w, b_w)
         module = "hwq_requant"
     else:
-        params = base | {"N": n, "Y_W": y.dtype.bits, "OFFSET": op.offset, "FALLING": int(falling is not None),
-                         "PIPE": pipeline.threshold_pipe(n, end.bits, end.lanes, cf, clock), "T_FILE": path}
+        params = base | {
+            "N": n,
+            "Y_W": y.dtype.bits,
+            "OFFSET": op.offset,
+            "FALLING": int(falling is not None),
+            "PIPE": pipeline.threshold_pipe(n, end.bits, end.lanes, cf, clock),
+            "T_FILE": path,
+        }
         rows = memory.threshold_rows(t, falling, end.lanes, end.bits, end.signed)
         module = "hwq_threshold"
-    return net.join(end, name, module, layer.name, params, (MemFile(path, rows),), tensor=y.name, bits=y.dtype.bits,
-                    signed=y.dtype.signed)
+    return net.join(
+        end,
+        name,
+        module,
+        layer.name,
+        params,
+        (MemFile(path, rows),),
+        tensor=y.name,
+        bits=y.dtype.bits,
+        signed=y.dtype.signed,
+    )
 
 
 def _table(net: _Netlist, end: _End, graph: Graph, layer: Layer, node: Node, tag: str, clock: float) -> _End:
@@ -207,12 +306,29 @@ def _table(net: _Netlist, end: _End, graph: Graph, layer: Layer, node: Node, tag
     name = f"{layer.name}_{tag}"
     path = f"mem/{name}.mem"
     params: dict[str, Param] = {
-        "PE": end.lanes, "CF": cf, "X_W": end.bits, "X_SIGNED": int(end.signed), "BASE": op.base,
-        "ENTRIES": entries.shape[1], "Y_W": y.dtype.bits, "STYLE": 0,
-        "PIPE": pipeline.table_pipe(entries.shape[1], cf, clock), "INIT_FILE": path}
+        "PE": end.lanes,
+        "CF": cf,
+        "X_W": end.bits,
+        "X_SIGNED": int(end.signed),
+        "BASE": op.base,
+        "ENTRIES": entries.shape[1],
+        "Y_W": y.dtype.bits,
+        "STYLE": 0,
+        "PIPE": pipeline.table_pipe(entries.shape[1], cf, clock),
+        "INIT_FILE": path,
+    }
     rows = memory.table_rows(entries, op.base, end.lanes, y.dtype.bits)
-    return net.join(end, name, "hwq_table", layer.name, params, (MemFile(path, rows),), tensor=y.name,
-                    bits=y.dtype.bits, signed=y.dtype.signed)
+    return net.join(
+        end,
+        name,
+        "hwq_table",
+        layer.name,
+        params,
+        (MemFile(path, rows),),
+        tensor=y.name,
+        bits=y.dtype.bits,
+        signed=y.dtype.signed,
+    )
 
 
 def _combine(net: _Netlist, end: _End, graph: Graph, layer: Layer, node: Node, tag: str, clock: float) -> _End:
@@ -225,20 +341,52 @@ def _combine(net: _Netlist, end: _End, graph: Graph, layer: Layer, node: Node, t
     name = f"{layer.name}_{tag}"
     path = f"mem/{name}.mem"
     params: dict[str, Param] = {
-        "PE": end.lanes, "CF": x.channels // end.lanes, "X_W": end.bits, "X_SIGNED": int(end.signed), "M_W": m_w,
-        "B_W": b_w, "Y_W": y.dtype.bits, "PIPE": pipeline.scale_pipe(end.bits, m_w, clock), "MB_FILE": path}
+        "PE": end.lanes,
+        "CF": x.channels // end.lanes,
+        "X_W": end.bits,
+        "X_SIGNED": int(end.signed),
+        "M_W": m_w,
+        "B_W": b_w,
+        "Y_W": y.dtype.bits,
+        "PIPE": pipeline.scale_pipe(end.bits, m_w, clock),
+        "MB_FILE": path,
+    }
     rows = memory.scale_rows(m, b, end.lanes, m_w, b_w)
-    return net.join(end, name, "hwq_scale", layer.name, params, (MemFile(path, rows),), tensor=y.name,
-                    bits=y.dtype.bits, signed=y.dtype.signed)
+    return net.join(
+        end,
+        name,
+        "hwq_scale",
+        layer.name,
+        params,
+        (MemFile(path, rows),),
+        tensor=y.name,
+        bits=y.dtype.bits,
+        signed=y.dtype.signed,
+    )
 
 
 def _argmax(net: _Netlist, end: _End, graph: Graph, layer: Layer, node: Node, tag: str, clock: float) -> _End:
     y = graph.tensor(node.outputs[0])
     params: dict[str, Param] = {
-        "LANES": end.lanes, "CF": end.beats, "X_W": end.bits, "X_SIGNED": int(end.signed), "Y_W": y.dtype.bits,
-        "PIPE": pipeline.argmax_pipe(end.lanes, end.bits, end.beats, clock)}
-    return net.join(end, f"{layer.name}_{tag}", "hwq_argmax", layer.name, params, tensor=y.name, lanes=1,
-                    bits=y.dtype.bits, signed=False, beats=1)
+        "LANES": end.lanes,
+        "CF": end.beats,
+        "X_W": end.bits,
+        "X_SIGNED": int(end.signed),
+        "Y_W": y.dtype.bits,
+        "PIPE": pipeline.argmax_pipe(end.lanes, end.bits, end.beats, clock),
+    }
+    return net.join(
+        end,
+        f"{layer.name}_{tag}",
+        "hwq_argmax",
+        layer.name,
+        params,
+        tensor=y.name,
+        lanes=1,
+        bits=y.dtype.bits,
+        signed=False,
+        beats=1,
+    )
 
 
 POST = {Step: (_step, "step"), Table: (_table, "table"), Combine: (_combine, "scale"), ArgMax: (_argmax, "argmax")}
@@ -249,8 +397,10 @@ def build(graph: Graph, folds: Mapping[str, Fold], target: Target, clock_mhz: fl
     found = layers(graph)
     check_folds(found, folds)
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
-        raise UnsupportedOp(f"model '{graph.name}' has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; "
-                            "only one of each can be mapped")
+        raise UnsupportedOp(
+            f"model '{graph.name}' has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; "
+            "only one of each can be mapped"
+        )
     clock = clock_mhz or target.clock_mhz
     net = _Netlist()
     x = graph.tensor(graph.inputs[0])
@@ -259,14 +409,18 @@ def build(graph: Graph, folds: Mapping[str, Fold], target: Target, clock_mhz: fl
     ii = max(folds[layer.name].cycles(layer.rows, layer.cols) for layer in found)
     lanes = next(d for d in reversed(divisors(want)) if d == 1 or d * x.dtype.bits <= MAX_TDATA_BITS)
     end = _End(("", "s_axis"), x.name, lanes, x.dtype.bits, x.dtype.signed, x.size // lanes, 1, True)
-    end = net.join(end, "edge_in", "hwq_edge_in", "edge", {"DATA_W": end.lanes * end.bits, "BEATS": end.beats}, cut=True)
+    end = net.join(
+        end, "edge_in", "hwq_edge_in", "edge", {"DATA_W": end.lanes * end.bits, "BEATS": end.beats}, cut=True
+    )
     for layer in found:
         fold = folds[layer.name]
         end = _width(net, end, fold.simd if layer.mat is not None else fold.pe, layer.name, "dwc", ii)
         if layer.mat is not None:
             end = _mvu(net, end, graph, layer, fold, target, clock)
         elif not end.cut:
-            end = net.join(end, f"{layer.name}_relay", "hwq_relay", layer.name, {"DATA_W": end.lanes * end.bits}, cut=True)
+            end = net.join(
+                end, f"{layer.name}_relay", "hwq_relay", layer.name, {"DATA_W": end.lanes * end.bits}, cut=True
+            )
         count: dict[str, int] = {}
         for node in layer.post:
             emit, tag = POST[type(node.op)]
@@ -276,8 +430,16 @@ def build(graph: Graph, folds: Mapping[str, Fold], target: Target, clock_mhz: fl
         end = net.join(end, "out_relay", "hwq_relay", "edge", {"DATA_W": end.lanes * end.bits}, cut=True)
     end = net.join(end, "edge_out", "hwq_edge_out", "edge", {"DATA_W": end.lanes * end.bits, "BEATS": end.beats})
     net.stream(end, ("", "m_axis"))
-    return Design(graph_name(graph), target.name, clock, tuple(net.instances), tuple(net.streams), ("s_axis",),
-                  ("m_axis",), dict(folds))
+    return Design(
+        graph_name(graph),
+        target.name,
+        clock,
+        tuple(net.instances),
+        tuple(net.streams),
+        ("s_axis",),
+        ("m_axis",),
+        dict(folds),
+    )
 
 
 def graph_name(graph: Graph) -> str:

@@ -152,6 +152,11 @@ def _pattern(bits: NDArray[np.bool_] | Sequence[bool] | None) -> Callable[[int],
     return lambda c: int(nxt[c]) if c < len(b) else c
 
 
+def _source(ts: Times, nxt: Callable[[int], int]) -> Bound:
+    """When a source that may raise TVALID in the cycles of a pattern offers its next beat."""
+    return lambda k: nxt(ts[-1] + 1 if ts else 0)
+
+
 def run_net(nodes: Sequence[Node], streams: int, beats: Mapping[int, int],
             src_valid: Mapping[int, NDArray[np.bool_]] | None = None,
             snk_ready: Mapping[int, NDArray[np.bool_]] | None = None,
@@ -169,7 +174,7 @@ def run_net(nodes: Sequence[Node], streams: int, beats: Mapping[int, int],
     for s, count in beats.items():
         total[s] = count
         nxt = _pattern((src_valid or {}).get(s))
-        offer[s] = lambda k, ts=t[s], nxt=nxt: nxt(ts[-1] + 1 if ts else 0)
+        offer[s] = _source(t[s], nxt)
     for node in nodes:  # topological
         o, i, _ = _bounds(node.timing, t[node.src], t[node.dst])
         offer[node.dst], take[node.src] = o, i
@@ -181,7 +186,7 @@ def run_net(nodes: Sequence[Node], streams: int, beats: Mapping[int, int],
         moved = False
         for s in pending:
             ts, n, off, tk = t[s], total[s], offer[s], take[s]
-            nxt = sink_next.get(s)
+            ready = sink_next.get(s)
             assert off is not None
             while (k := len(ts)) < n:
                 a = off(k)
@@ -193,7 +198,7 @@ def run_net(nodes: Sequence[Node], streams: int, beats: Mapping[int, int],
                 c = a if a > b else b
                 if k and ts[-1] >= c:
                     c = ts[-1] + 1
-                ts.append(c if nxt is None else nxt(c))
+                ts.append(c if ready is None else ready(c))
                 moved = True
         pending = [s for s in pending if len(t[s]) < total[s]]
         if pending and not moved:

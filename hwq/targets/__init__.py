@@ -48,7 +48,9 @@ def load(name: str | Path) -> Target:
         if str(name) not in names():
             near = difflib.get_close_matches(str(name), names(), n=1)
             hint = f"did you mean '{near[0]}'? " if near else ""
-            raise ConfigError(f"unknown target '{name}'; {hint}known: {', '.join(names())} (or the path of a .toml file)")
+            raise ConfigError(
+                f"unknown target '{name}'; {hint}known: {', '.join(names())} (or the path of a .toml file)"
+            )
         text, label = (resources.files(__name__) / f"{name}.toml").read_text(), str(name)
     try:
         return Target(name=path.stem if path.suffix == ".toml" else str(name), **tomllib.loads(text))

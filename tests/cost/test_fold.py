@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from hwq import targets
-from hwq.errors import ConfigError, FoldingError
 from hwq.cost import fold
+from hwq.errors import ConfigError, FoldingError
 from hwq.hw.design import Fold
 from hwq.hw.layers import layers
 from hwq.hw.map import check_folds, divisors

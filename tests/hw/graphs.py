@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from hwq.ir.graph import Graph, Node, Tensor, blob
@@ -17,8 +19,9 @@ def weights(rng: np.random.Generator, rows: int, cols: int, bits: int) -> tuple[
     return rng.integers(-top, top + 1, (rows, cols)), Uniform(bits)
 
 
-def mlp(widths: list[int], w_bits: list[int], x_bits: list[int], seed: int = 0, name: str = "net",
-        argmax: bool = True) -> Graph:
+def mlp(
+    widths: list[int], w_bits: list[int], x_bits: list[int], seed: int = 0, name: str = "net", argmax: bool = True
+) -> Graph:
     """widths: n0..nL; w_bits: one per layer; x_bits: input bits of each layer (1: {0, 1}, else signed)."""
     rng = np.random.default_rng(seed)
     blobs, tensors, nodes = {}, {}, []
@@ -34,7 +37,7 @@ def mlp(widths: list[int], w_bits: list[int], x_bits: list[int], seed: int = 0, 
     lo, hi = act_range(x_bits[0])
     x = Tensor("x", (widths[0],), (lo,), (hi,))
     tensors[x.name] = x
-    for k, (cols, rows) in enumerate(zip(widths, widths[1:], strict=False)):
+    for k, (cols, rows) in enumerate(itertools.pairwise(widths)):
         w, code = weights(rng, rows, cols, w_bits[k])
         xnor = w_bits[k] == 1 and x_bits[k] == 1
         lo, hi = x.lo[0], x.hi[0]
