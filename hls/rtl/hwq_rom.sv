@@ -3,6 +3,10 @@
 //   Latency     1 cycle when en = 1; data holds while en = 0. DEPTH = 1: data is a constant.
 //   Handshake   none; en is the load enable of the reader's first stage.
 //   Reset       none.
+//   STYLE 1 is spelt "logic" for Yosys; define HWQ_ROM_LUT as "distributed" for Vivado.
+`ifndef HWQ_ROM_LUT
+`define HWQ_ROM_LUT "logic"
+`endif
 module hwq_rom #(
   parameter int unsigned DATA_W    = 8,
   parameter int unsigned DEPTH     = 4,
@@ -33,7 +37,7 @@ module hwq_rom #(
     assign data   = row[0];
     assign unused = &{1'b0, clk, en, addr};
   end else if (STYLE == 1) begin : gen_lut
-    (* rom_style = "logic" *) logic [DATA_W-1:0] rows [DEPTH];
+    (* rom_style = `HWQ_ROM_LUT *) logic [DATA_W-1:0] rows [DEPTH];
     initial $readmemh(INIT_FILE, rows);
     always_ff @(posedge clk) if (en) data <= rows[addr];
   end else if (STYLE == 2) begin : gen_block
