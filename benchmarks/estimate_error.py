@@ -91,9 +91,8 @@ def main() -> None:
         seconds = time.perf_counter() - start
         measured = synthesized(graph, d)
         errors.append(100 * (estimate / measured - 1))
-        print(
-            f"{label:40} estimated {estimate:7.0f}  synthesized {measured:7d}  {errors[-1]:+6.1f} %  ({seconds * 1e3:.0f} ms)"
-        )
+        numbers = f"estimated {estimate:7.0f}  synthesized {measured:7d}  {errors[-1]:+6.1f} %"
+        print(f"{label:40} {numbers}  ({seconds * 1e3:.0f} ms)", flush=True)
     size = np.abs(errors)
     print(f"{len(errors)} designs: mean absolute error {size.mean():.1f} %, worst {size.max():.1f} %")
 
