@@ -37,11 +37,11 @@ module hwq_tree #(
   function automatic int unsigned width(input int unsigned count, input bit full);
     int lo = LO * int'(count);
     int hi = HI * int'(count);
-    int unsigned w = (lo < 0) ? 1 : 0;
+    int unsigned need = (lo < 0) ? 1 : 0;
     int unsigned magnitude = (-lo - 1 > hi) ? $clog2(-lo) : $clog2(hi + 1);
-    w = w + magnitude;
-    if (w < 1) w = 1;
-    return (full || w > Y_W) ? Y_W : w;
+    need = need + magnitude;
+    if (need < 1) need = 1;
+    return (full || need > Y_W) ? Y_W : need;
   endfunction
 
   for (genvar k = 0; k <= DEPTH; k++) begin : gen_level
