@@ -78,7 +78,7 @@ def dwc(lane_w: int, lanes_in: int, lanes_out: int, finn_lut: int, finn_ff: int)
                 (lane_w * lanes_in, lane_w * lanes_out), finn=(finn_lut, finn_ff, 0))
 
 
-def mvu(resource: int, style: int, label: str) -> Unit:
+def mvu(resource: int, style: int, label: str, dsp_w: int = 25, dsp_rows: int = 0) -> Unit:
     """64 x 32, PE 4, SIMD 16, 4-bit weights (narrow) and activations, with the replay buffer in front."""
     mh, mw, pe, simd, bits, acc = 64, 32, 4, 16, 4, 13
     nf, sf = mh // pe, mw // simd
@@ -88,7 +88,7 @@ def mvu(resource: int, style: int, label: str) -> Unit:
     unit: dict[str, Param] = {
         "PE": pe, "SIMD": simd, "SF": sf, "NF": nf, "W_BITS": bits, "W_KIND": 0, "X_BITS": bits,
         "X_SIGNED": 0, "ACC_W": acc, "ACC_SIGNED": 1, "RESOURCE": resource, "STYLE": style, "PIPE": pipe,
-        "W_FILE": "w.hex",
+        "W_FILE": "w.hex", "DSP_W": dsp_w, "DSP_ROWS": dsp_rows,
     }
     return Unit(f"MVU 64x32 PE 4 SIMD 16 4x4 bit, {label}", (("hwq_replay", replay), ("hwq_mvu", unit)),
                 (simd * bits, simd * bits, pe * acc),
@@ -101,7 +101,7 @@ def units() -> list[Unit]:
         threshold(1, 152, 162), threshold(4, 347, 536), threshold(32, 1605, 3245),
         dwc(16, 1, 4, 27, 84), dwc(16, 4, 1, 72, 101),
         mvu(1, 2, "LUT, weights in BRAM"), mvu(1, 1, "LUT, weights in LUT"),
-        mvu(2, 2, "DSP, weights in BRAM"),
+        mvu(2, 2, "25-bit DSP, weights in BRAM"), mvu(2, 2, "18-bit DSP, weights in BRAM", 18, 2),
     ]
 
 
@@ -159,10 +159,10 @@ def table(costs: Sequence[Cost]) -> str:
     def show(value: float | int | None) -> str:
         return "-" if value is None else f"{value:.0f}"
 
-    head = (f"{'unit':48} {'LUT':>6} {'FINN':>6} {'FF':>6} {'FINN':>6} {'DSP':>4} {'FINN':>4} {'BRAM18':>6} "
+    head = (f"{'unit':56} {'LUT':>6} {'FINN':>6} {'FF':>6} {'FINN':>6} {'DSP':>4} {'FINN':>4} {'BRAM18':>6} "
             f"{'ECP5 MHz':>9}")
     rows = [
-        f"{c.unit:48} {c.lut:>6} {show(c.finn_lut):>6} {c.ff:>6} {show(c.finn_ff):>6} {c.dsp:>4} "
+        f"{c.unit:56} {c.lut:>6} {show(c.finn_lut):>6} {c.ff:>6} {show(c.finn_ff):>6} {c.dsp:>4} "
         f"{show(c.finn_dsp):>4} {c.bram18:>6} {show(c.fmax_mhz):>9}"
         for c in costs
     ]

@@ -6,8 +6,8 @@
 //               2^(S-1) - 2^(W_BITS-1) * (sum of their x) in every lane. So a lane ends as 2^(S-1) plus
 //               its sum, no lane borrows from the next, and its field is cut out as it is.
 //               The cascades are added in a tree of LUTs.
-//   Latency     CUTS cycles; register c loads on en[c]. CUTS >= CASCADE + 1: operands, the cascade, and
-//               the tree in what is left.
+//   Latency     CUTS cycles; register c loads on en[c]. CUTS >= CASCADE + 2: operands, product, the cascade,
+//               and the tree in what is left.
 //   Reset       none.
 module hwq_dot_dsp #(
   parameter int unsigned LANES    = 3,
@@ -32,9 +32,10 @@ module hwq_dot_dsp #(
   localparam int unsigned GROUPS = (SIMD + CASCADE - 1) / CASCADE;
   localparam int unsigned DEPTH  = GROUPS > 1 ? $clog2(GROUPS) : 0;
   localparam int unsigned LEVELS = DEPTH > 0 ? DEPTH : 1;
+  localparam int unsigned DONE   = CASCADE + 2;   // registers up to the end of a cascade
 
-  if (CUTS < CASCADE + 1) begin : gen_bad_cuts
-    $error("hwq_dot_dsp: CUTS=%0d, must be at least CASCADE + 1 = %0d", CUTS, CASCADE + 1);
+  if (CUTS < DONE) begin : gen_bad_cuts
+    $error("hwq_dot_dsp: CUTS=%0d, must be at least CASCADE + 2 = %0d", CUTS, DONE);
   end
 
   logic [LANES-1:0][GROUPS-1:0][Y_W-1:0] part;
@@ -42,7 +43,7 @@ module hwq_dot_dsp #(
   for (genvar g = 0; g < GROUPS; g++) begin : gen_group
     localparam int unsigned COLUMNS = (g + 1) * CASCADE <= SIMD ? CASCADE : SIMD - g * CASCADE;
 
-    // Start value of a lane, in step with the operands of the first column.
+    // Start value of a lane, in step with the product of the first column.
     logic [S-1:0] start, start_q;
     always_comb begin
       logic signed [S-1:0] x_sum;
@@ -52,16 +53,16 @@ module hwq_dot_dsp #(
       end
       start = (S'(1) << (S - 1)) - (x_sum << (W_BITS - 1));
     end
-    hwq_delay #(.DATA_W(S), .STAGES(1)) u_start (.clk, .en(en[0]), .d(start), .q(start_q));
+    hwq_delay #(.DATA_W(S), .STAGES(2)) u_start (.clk, .en(en[1:0]), .d(start), .q(start_q));
 
     for (genvar c = 0; c < CASCADE; c++) begin : gen_column
-      logic signed [P_W-1:0] p_q;           // sum of columns 0..c, in register c + 1
+      logic signed [P_W-1:0] p_q;           // sum of columns 0..c, in register c + 2
 
       if (c < COLUMNS) begin : gen_multiply
         localparam int unsigned I = g * CASCADE + c;
         logic signed [A_W-1:0] a, a_q;
         logic signed [B_W-1:0] b, b_q;
-        logic signed [P_W-1:0] prior;
+        logic signed [P_W-1:0] product_q, prior;
 
         always_comb begin
           a = '0;
@@ -78,9 +79,12 @@ module hwq_dot_dsp #(
         end else begin : gen_prior
           assign prior = gen_column[c-1].p_q;
         end
-        always_ff @(posedge clk) if (en[c+1]) p_q <= prior + P_W'(a_q * b_q);
+        always_ff @(posedge clk) begin
+          if (en[c+1]) product_q <= P_W'(a_q * b_q);
+          if (en[c+2]) p_q <= prior + product_q;
+        end
       end else begin : gen_pass
-        always_ff @(posedge clk) if (en[c+1]) p_q <= gen_column[c-1].p_q;
+        always_ff @(posedge clk) if (en[c+2]) p_q <= gen_column[c-1].p_q;
       end
     end
 
@@ -99,10 +103,10 @@ module hwq_dot_dsp #(
       .LO(-(1 << (S - 1))),
       .HI((1 << (S - 1)) - 1),
       .Y_W(Y_W),
-      .CUTS(CUTS - CASCADE - 1),
+      .CUTS(CUTS - DONE),
       .LEVELS(LEVELS)
     ) u_tree (
-      .clk, .en(en[(CUTS > CASCADE + 1 ? CASCADE + 1 : 0) +: (CUTS > CASCADE + 1 ? CUTS - CASCADE - 1 : 1)]),
+      .clk, .en(en[(CUTS > DONE ? DONE : 0) +: (CUTS > DONE ? CUTS - DONE : 1)]),
       .d(part[l]), .y(y[l])
     );
   end

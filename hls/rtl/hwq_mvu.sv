@@ -23,7 +23,9 @@ module hwq_mvu #(
   parameter int unsigned RESOURCE   = 1,    // 1 LUT, 2 DSP
   parameter int unsigned STYLE      = 0,    // of the weight store, as hwq_rom
   parameter int unsigned PIPE       = 3,
-  parameter string       W_FILE     = "w.hex"
+  parameter string       W_FILE     = "w.hex",
+  parameter int unsigned DSP_W      = 25,   // wide operand of a DSP block: 25 (7-series), 18 (ECP5)
+  parameter int unsigned DSP_ROWS   = 0     // rows that may use DSP blocks, 0: all that fill them
 ) (
   input  logic                   clk,
   input  logic                   rst_n,     // synchronous, active low
@@ -43,6 +45,9 @@ module hwq_mvu #(
   end
   if (PIPE < 3) begin : gen_bad_pipe
     $error("hwq_mvu: PIPE=%0d, must be at least 3", PIPE);
+  end
+  if (DSP_W < 18) begin : gen_bad_dsp
+    $error("hwq_mvu: DSP_W=%0d, must be at least 18", DSP_W);
   end
   if (RESOURCE < 1 || RESOURCE > 2) begin : gen_bad_resource
     $error("hwq_mvu: RESOURCE=%0d, must be 1 (LUT) or 2 (DSP)", RESOURCE);
@@ -77,24 +82,25 @@ module hwq_mvu #(
   );
 
   // ---- stages 2 ..: dot products, the first DSP_PE rows in DSP blocks --------------------------
-  // Columns a cascade adds, distance of the lanes in a product, lanes that fit into 25 x 18 bits.
-  localparam bit          USE_DSP = RESOURCE == 2 && !W_KIND[0] && DEPTH > 1 && CUTS > 1;
+  // Columns a cascade adds, distance of the lanes in a product, lanes that fit into DSP_W bits.
+  localparam bit          USE_DSP = RESOURCE == 2 && !W_KIND[0] && DEPTH > 1 && CUTS > 2;
   localparam int unsigned CASCADE = !USE_DSP ? 1 : dsp_cascade();
   localparam int unsigned LANE_S  = dsp_distance(CASCADE);
-  localparam int unsigned LANES   = dsp_lanes(CASCADE) < PE ? dsp_lanes(CASCADE) : PE;
-  localparam int unsigned DSP_PE  = USE_DSP ? PE / LANES * LANES : 0;
+  localparam int unsigned ROWS    = (DSP_ROWS == 0 || DSP_ROWS > PE) ? PE : DSP_ROWS;
+  localparam int unsigned LANES   = dsp_lanes(CASCADE) < ROWS ? dsp_lanes(CASCADE) : ROWS;
+  localparam int unsigned DSP_PE  = USE_DSP ? ROWS / LANES * LANES : 0;
 
   function automatic int unsigned dsp_distance(input int unsigned columns);
     return $clog2(columns) + W_BITS + X_BITS;
   endfunction
   function automatic int unsigned dsp_lanes(input int unsigned columns);
-    return (24 - W_BITS) / dsp_distance(columns) + 1;
+    return (DSP_W - 1 - W_BITS) / dsp_distance(columns) + 1;
   endfunction
   // The longest cascade (a power of two up to 4) that leaves as many lanes as one column has.
   function automatic int unsigned dsp_cascade();
     int unsigned best = 1;
     for (int unsigned c = 2; c <= 4; c = c * 2) begin
-      if (c + 1 <= CUTS && c <= SIMD && dsp_lanes(c) >= (dsp_lanes(1) < 3 ? dsp_lanes(1) : 3)) best = c;
+      if (c + 2 <= CUTS && c <= SIMD && dsp_lanes(c) >= (dsp_lanes(1) < 3 ? dsp_lanes(1) : 3)) best = c;
     end
     return best;
   endfunction

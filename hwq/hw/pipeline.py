@@ -33,13 +33,13 @@ def dot_levels(simd: int, w_bits: int, w_kind: int, x_bits: int) -> int:
     return max(1, links * slices - 1) + (groups - 1).bit_length()
 
 
-def dsp_shape(simd: int, w_bits: int, x_bits: int) -> tuple[int, int]:
+def dsp_shape(simd: int, w_bits: int, x_bits: int, dsp_w: int = 25) -> tuple[int, int]:
     """(columns a DSP cascade of hwq_dot_dsp adds, rows that share one multiplier), given enough stages.
 
-    Rows sit w_bits + x_bits + log2(columns) bits apart in a 25-bit operand.
+    Rows sit w_bits + x_bits + log2(columns) bits apart in an operand of dsp_w bits (one of them the sign).
     """
     def lanes(columns: int) -> int:
-        return (24 - w_bits) // (w_bits + x_bits + (columns - 1).bit_length()) + 1
+        return (dsp_w - 1 - w_bits) // (w_bits + x_bits + (columns - 1).bit_length()) + 1
 
     columns = max(c for c in (1, 2, 4) if c == 1 or (c <= simd and lanes(c) >= min(lanes(1), 3)))
     return columns, lanes(columns)
@@ -56,7 +56,7 @@ def mvu_pipe(
     if resource == 2 and w_kind in (0, 2):
         columns, _ = dsp_shape(simd, w_bits, x_bits)
         tree = (-(-simd // columns) - 1).bit_length()
-        cuts = max(cuts, columns + 1 + -(-tree // per_stage))
+        cuts = max(cuts, columns + 2 + -(-tree // per_stage))
     return max(3, cuts + (2 if sf > 1 else 1))
 
 

@@ -31,7 +31,7 @@ def beats(values, lanes, bits):
 
 
 def bench(kind, w_bits, x_bits, x_signed, pe, simd, nf, sf,
-          resource=1, style=0, pipe=None, density=1.0, seed=1):
+          resource=1, style=0, pipe=None, density=1.0, dsp_w=25, seed=1):
     """Run one MVU on frames that hold both extremes of x and random ones; returns (report, PIPE)."""
     rng = np.random.default_rng(seed)
     w = draw_weights(rng, kind, w_bits, (pe * nf, simd * sf), density)
@@ -48,7 +48,7 @@ def bench(kind, w_bits, x_bits, x_signed, pe, simd, nf, sf,
     pipe = pipe or mvu_pipe(simd, w_bits, kind, x_bits, sf, resource, 100.0)
     params = {"PE": pe, "SIMD": simd, "SF": sf, "NF": nf, "W_BITS": w_bits, "W_KIND": kind,
               "X_BITS": x_bits, "X_SIGNED": int(x_signed), "ACC_W": acc.bits, "ACC_SIGNED": int(acc.signed),
-              "RESOURCE": resource, "STYLE": style, "PIPE": pipe, "W_FILE": "mem/w.hex"}
+              "RESOURCE": resource, "STYLE": style, "PIPE": pipe, "W_FILE": "mem/w.hex", "DSP_W": dsp_w}
     frames_in = [frame * nf for frame in beats(x, simd, x_bits)]
     report = run_bench("hwq_mvu", params, frames_in, beats(y, pe, acc.bits), Timing("reduce", d=pipe, n=sf),
                        mems={"mem/w.hex": mvu_rows(w, pe, simd, w_bits, kind)})
@@ -89,15 +89,16 @@ def test_unrolled_layer_of_constants_equals_numpy(kind, w_bits, x_bits, x_signed
     assert (report.latency_cycles, report.ii_cycles) == (pipe, 1)
 
 
-@pytest.mark.parametrize("kind, w_bits, x_bits, x_signed, pe, simd, sf, pipe", [
-    (INT, 4, 4, False, 4, 16, 2, None),    # three rows in DSP blocks, one in LUTs
-    (INT, 4, 4, False, 5, 6, 3, 6),        # last cascade is not full
-    (INT, 4, 4, True, 3, 4, 2, 3),         # one stage for the product: rows stay in LUTs
-    (INT, 8, 8, True, 2, 5, 2, 4),
-    (TERNARY, 2, 3, False, 4, 8, 2, None),
+@pytest.mark.parametrize("kind, w_bits, x_bits, x_signed, pe, simd, sf, pipe, dsp_w", [
+    (INT, 4, 4, False, 4, 16, 2, None, 25),    # three rows in DSP blocks, one in LUTs
+    (INT, 4, 4, False, 4, 16, 2, None, 18),    # two and two
+    (INT, 4, 4, False, 5, 6, 3, 6, 25),        # last cascade is not full
+    (INT, 4, 4, True, 3, 4, 2, 3, 25),         # one stage for the product: rows stay in LUTs
+    (INT, 8, 8, True, 2, 5, 2, 5, 25),
+    (TERNARY, 2, 3, False, 4, 8, 2, None, 25),
 ])
-def test_dsp_rows_equal_numpy(kind, w_bits, x_bits, x_signed, pe, simd, sf, pipe):
-    bench(kind, w_bits, x_bits, x_signed, pe, simd, 2, sf, resource=2, pipe=pipe)
+def test_dsp_rows_equal_numpy(kind, w_bits, x_bits, x_signed, pe, simd, sf, pipe, dsp_w):
+    bench(kind, w_bits, x_bits, x_signed, pe, simd, 2, sf, resource=2, pipe=pipe, dsp_w=dsp_w)
 
 
 @pytest.mark.parametrize("pipe", [3, 5, 16])
