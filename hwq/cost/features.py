@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hwq.dtype import IntArray
+from hwq.hw.map import BRAM18_SHAPES
 
 Features = dict[str, Any]
 CHAIN = 4  # hwq_dot
@@ -200,10 +201,9 @@ def split_rom(luts: Any, depth: Any) -> Features:
 
 
 def block_rams(width: Any, depth: Any) -> Any:
-    """BRAM18 of a width x depth memory: the best of the five aspect ratios of UG473, elementwise."""
+    """BRAM18 of a width x depth memory: the best aspect ratio, elementwise."""
     width, depth = np.asarray(width, dtype=np.float64), np.asarray(depth, dtype=np.float64)
-    shapes = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))
-    return np.min([np.ceil(width / w) * np.ceil(depth / d) for w, d in shapes], axis=0)
+    return np.min([np.ceil(width / w) * np.ceil(depth / d) for w, d in BRAM18_SHAPES], axis=0)
 
 
 # ---- streams ---------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from hwq.hw.design import Design, Fold, Instance, MemFile, Param, Stream
 from hwq.hw.keywords import KEYWORDS
 from hwq.hw.layers import Layer, identifier, layers
 from hwq.hw.requant import requantizer
-from hwq.ir.graph import Graph, Node
+from hwq.ir.graph import Graph, Node, Tensor
 from hwq.ir.ops import ArgMax, Bipolar, Combine, MatVec, Step, Table, Ternary
 from hwq.targets import Target
 
@@ -27,6 +27,7 @@ MAX_TDATA_BITS = 1024
 W_KIND = {"int": 0, "bipolar": 1, "ternary": 2, "xnor": 3}
 RESOURCE = {"auto": 1, "lut": 1, "dsp": 2}
 BRAM18_IN_LUT = 190  # what one block memory is worth: xc7z020 has 53 200 LUT for 280 BRAM18
+BRAM18_SHAPES = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))  # width x depth, UG473
 DEEP_ROM = 4  # LUTs that Yosys takes for 64 x 1 bits of a ROM deeper than one LUT, behind a counter
 STYLE = {"auto": 0, "lut": 1, "block": 2, "constant": 1}
 
@@ -132,7 +133,7 @@ def check_folds(found: tuple[Layer, ...], folds: Mapping[str, Fold]) -> None:
 
 
 def weight_style(width: int, depth: int, memory_kind: str, target: Target) -> int:
-    """hwq_rom STYLE: as asked, or by price. A LUT holds 64 bits (16 on LUT4 parts), a BRAM18 512 x 36."""
+    """hwq_rom STYLE: as asked, or the cheaper of LUTs (64 rows each, 16 on LUT4 parts) and block memories."""
     if memory_kind != "auto":
         return STYLE[memory_kind]
     if depth == 1:
@@ -142,7 +143,7 @@ def weight_style(width: int, depth: int, memory_kind: str, target: Target) -> in
     if target.family == "ice40":
         blocks = -(-width // 16) * -(-depth // 256)
     else:
-        blocks = min(-(-width // w) * -(-depth // (18432 // w)) for w in (36, 18, 9, 4, 2, 1))
+        blocks = min(-(-width // w) * -(-depth // d) for w, d in BRAM18_SHAPES)
     return 2 if lut > BRAM18_IN_LUT * blocks else 1
 
 
@@ -176,15 +177,7 @@ def _mvu(net: _Netlist, end: _End, graph: Graph, layer: Layer, fold: Fold, targe
     w = graph.array(op.weight)
     sf, nf = layer.cols // fold.simd, layer.rows // fold.pe
     x, y = graph.tensor(layer.mat.inputs[0]), graph.tensor(layer.mat.outputs[0])
-    kind = (
-        "xnor"
-        if op.xnor
-        else "bipolar"
-        if isinstance(op.code, Bipolar)
-        else "ternary"
-        if isinstance(op.code, Ternary)
-        else "int"
-    )
+    kind = "xnor" if op.xnor else {Bipolar: "bipolar", Ternary: "ternary"}.get(type(op.code), "int")
     w_bits = {"xnor": 1, "bipolar": 1, "ternary": 2}.get(kind) or _signed_bits(w)
     if nf > 1:
         depth = 2 * sf
@@ -244,6 +237,14 @@ def _rows(a: NDArray[T], channels: int) -> NDArray[T]:
     return np.broadcast_to(a, (channels, *a.shape[1:])) if len(a) == 1 else a
 
 
+def _channelwise(
+    net: _Netlist, end: _End, name: str, module: str, layer: Layer, params: Mapping[str, Param], mem: MemFile, y: Tensor
+) -> _End:
+    """Add a module that keeps beats and lanes and writes tensor y."""
+    bits, signed = y.dtype.bits, y.dtype.signed
+    return net.join(end, name, module, layer.name, params, (mem,), tensor=y.name, bits=bits, signed=signed)
+
+
 def _step(net: _Netlist, end: _End, graph: Graph, layer: Layer, node: Node, tag: str, clock: float) -> _End:
     op = node.op
     assert isinstance(op, Step)
@@ -284,17 +285,7 @@ def _step(net: _Netlist, end: _End, graph: Graph, layer: Layer, node: Node, tag:
         }
         rows = memory.threshold_rows(t, falling, end.lanes, end.bits, end.signed)
         module = "hwq_threshold"
-    return net.join(
-        end,
-        name,
-        module,
-        layer.name,
-        params,
-        (MemFile(path, rows),),
-        tensor=y.name,
-        bits=y.dtype.bits,
-        signed=y.dtype.signed,
-    )
+    return _channelwise(net, end, name, module, layer, params, MemFile(path, rows), y)
 
 
 def _table(net: _Netlist, end: _End, graph: Graph, layer: Layer, node: Node, tag: str, clock: float) -> _End:
@@ -318,17 +309,7 @@ def _table(net: _Netlist, end: _End, graph: Graph, layer: Layer, node: Node, tag
         "INIT_FILE": path,
     }
     rows = memory.table_rows(entries, op.base, end.lanes, y.dtype.bits)
-    return net.join(
-        end,
-        name,
-        "hwq_table",
-        layer.name,
-        params,
-        (MemFile(path, rows),),
-        tensor=y.name,
-        bits=y.dtype.bits,
-        signed=y.dtype.signed,
-    )
+    return _channelwise(net, end, name, "hwq_table", layer, params, MemFile(path, rows), y)
 
 
 def _combine(net: _Netlist, end: _End, graph: Graph, layer: Layer, node: Node, tag: str, clock: float) -> _End:
@@ -352,17 +333,7 @@ def _combine(net: _Netlist, end: _End, graph: Graph, layer: Layer, node: Node, t
         "MB_FILE": path,
     }
     rows = memory.scale_rows(m, b, end.lanes, m_w, b_w)
-    return net.join(
-        end,
-        name,
-        "hwq_scale",
-        layer.name,
-        params,
-        (MemFile(path, rows),),
-        tensor=y.name,
-        bits=y.dtype.bits,
-        signed=y.dtype.signed,
-    )
+    return _channelwise(net, end, name, "hwq_scale", layer, params, MemFile(path, rows), y)
 
 
 def _argmax(net: _Netlist, end: _End, graph: Graph, layer: Layer, node: Node, tag: str, clock: float) -> _End:
