@@ -3,6 +3,8 @@
 //   Latency     index changes the cycle after an advance.
 //   Handshake   none; advance says that a beat moves.
 //   Reset       index = 0.
+//   The increment is spelt without an adder: Yosys maps a ROM whose address comes out of a carry
+//   chain two to four times too big.
 module hwq_count #(
   parameter int unsigned COUNT   = 4,
   localparam int unsigned INDEX_W = COUNT > 1 ? $clog2(COUNT) : 1
@@ -17,12 +19,17 @@ module hwq_count #(
   end
 
   if (COUNT > 1) begin : gen_counter
-    logic wrap;
+    logic               wrap;
+    logic [INDEX_W-1:0] next;
+    always_comb begin
+      next[0] = !index[0];
+      for (int i = 1; i < INDEX_W; i++) next[i] = index[i] ^ (&(index | ({INDEX_W{1'b1}} << i)));
+    end
     // A power of two wraps by itself.
     assign wrap = (1 << INDEX_W) != COUNT && index == INDEX_W'(COUNT - 1);
     always_ff @(posedge clk) begin
       if (!rst_n) index <= '0;
-      else if (advance) index <= wrap ? '0 : index + 1'b1;
+      else if (advance) index <= wrap ? '0 : next;
     end
   end else begin : gen_constant
     logic unused;

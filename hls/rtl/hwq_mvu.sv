@@ -66,17 +66,7 @@ module hwq_mvu #(
   assign take = s_axis_tvalid && load[0];
   always_ff @(posedge clk) if (take) x_q <= s_axis_tdata;
 
-  if (DEPTH > 1) begin : gen_addr
-    logic [ADDR_W-1:0] addr_q;
-    always_ff @(posedge clk) begin
-      if (!rst_n) addr_q <= '0;
-      else if (take) addr_q <= (addr_q == ADDR_W'(DEPTH - 1)) ? '0 : addr_q + 1'b1;
-    end
-    assign addr = addr_q;
-  end else begin : gen_no_addr
-    assign addr = '0;
-  end
-
+  hwq_count #(.COUNT(DEPTH)) u_addr (.clk, .rst_n, .advance(take), .index(addr));
   hwq_rom #(.DATA_W(PE * SIMD * W_BITS), .DEPTH(DEPTH), .STYLE(STYLE), .INIT_FILE(W_FILE)) u_weights (
     .clk, .en(take), .addr, .data(w)
   );
