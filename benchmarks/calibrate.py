@@ -11,10 +11,11 @@ import argparse
 import tempfile
 from pathlib import Path
 
+import hwq_hls
 import numpy as np
 from scipy.optimize import nnls
 
-from benchmarks.designs import CALIBRATION, design
+from benchmarks.designs import CALIBRATION, MODULES, design
 from hwq.cost.estimate import estimate_instance, features
 from hwq.flow.export import design_files
 from hwq.hw.design import Design, Instance
@@ -48,9 +49,24 @@ def jobs(folder: Path, d: Design) -> list[yosys.SynthJob]:
     ]
 
 
+def measure_module(i: Instance) -> yosys.CellCounts:
+    """Cells of one library module on its own."""
+    with tempfile.TemporaryDirectory() as tmp:
+        folder = Path(tmp)
+        sources = hwq_hls.rtl_files(i.module)
+        for f in sources:
+            (folder / f.name).write_text(f.read_text())
+        for m in i.mems:
+            (folder / m.path).write_text(m.content)
+        job = yosys.SynthJob(
+            tuple(f.name for f in sources), i.module, i.params, tuple(m.path for m in i.mems), name=i.name)
+        return yosys.synth(job, folder, CACHE).counts
+
+
 def measure(cases=CALIBRATION, workers: int = 2) -> list[tuple[Instance, yosys.CellCounts]]:
-    """(instance, cells) of every instance of the cases."""
-    found = []
+    """(instance, cells) of every instance of the cases and of MODULES."""
+    found = [(i, measure_module(i)) for i in MODULES]
+    print(f"{len(found)} modules", flush=True)
     for case in cases:
         graph, d = design(case)
         with tempfile.TemporaryDirectory() as tmp:

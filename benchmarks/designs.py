@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwq import targets
-from hwq.hw.design import Design, Fold
+from hwq.hw import memory, pipeline
+from hwq.hw.design import Design, Fold, Instance, MemFile
 from hwq.hw.layers import layers
 from hwq.hw.map import build, divisors
 from hwq.ir.graph import Graph, Node, Tensor, blob
@@ -104,6 +105,67 @@ def design(case: Case) -> tuple[Graph, Design]:
     graph = network(case)
     return graph, build(graph, foldings(graph, case.ii, case.memory), TARGET, 100)
 
+
+def _signed(rng: np.random.Generator, bits: int, n: int) -> np.ndarray:
+    return rng.integers(-(1 << (bits - 1)), 1 << (bits - 1), n)
+
+
+def scale(name: str, lanes: int, cf: int, x_w: int, m_w: int, b_w: int, y_w: int, requant: bool = False) -> Instance:
+    """hwq_scale or hwq_requant with random multipliers and biases."""
+    rng = np.random.default_rng(7)
+    m, b = _signed(rng, m_w, lanes * cf), _signed(rng, b_w, lanes * cf)
+    params = {"PE": lanes, "CF": cf, "X_W": x_w, "X_SIGNED": 1, "M_W": m_w, "B_W": b_w, "Y_W": y_w, "MB_FILE": "mb.mem"}
+    if requant:
+        top = (1 << (y_w - 1)) - 1
+        params |= {"SHIFT": x_w + m_w - y_w, "Y_LO": -top, "Y_HI": top}
+        params["PIPE"] = pipeline.requant_pipe(x_w, m_w, b_w, 1, 100)
+    else:
+        params["PIPE"] = pipeline.scale_pipe(x_w, m_w, 100)
+    rows = memory.scale_rows(m, b, lanes, m_w, b_w)
+    module = "hwq_requant" if requant else "hwq_scale"
+    return Instance(name, module, tuple(params.items()), name, (MemFile("mb.mem", rows),))
+
+
+def table(name: str, lanes: int, cf: int, entries: int, y_w: int) -> Instance:
+    """hwq_table in LUTs with random entries."""
+    rng = np.random.default_rng(8)
+    e = rng.integers(0, 1 << y_w, (lanes * cf, entries))
+    params = {"PE": lanes, "CF": cf, "X_W": (entries - 1).bit_length(), "X_SIGNED": 0, "BASE": 0, "ENTRIES": entries,
+              "Y_W": y_w, "STYLE": 1, "PIPE": 1, "INIT_FILE": "t.mem"}  # fmt: skip
+    rows = memory.table_rows(e, 0, lanes, y_w)
+    return Instance(name, "hwq_table", tuple(params.items()), name, (MemFile("t.mem", rows),))
+
+
+def fifo(name: str, width: int, depth: int) -> Instance:
+    return Instance(name, "hwq_fifo", (("DATA_W", width), ("DEPTH", depth), ("STYLE", 0)), name)
+
+
+MODULES = (  # those that few networks need, one by one
+    *(
+        scale(f"scale{k}", *p)
+        for k, p in enumerate([
+            (1, 16, 12, 8, 16, 21), (4, 8, 10, 6, 12, 17), (8, 4, 14, 10, 20, 26), (2, 32, 8, 4, 10, 13),
+            (6, 1, 12, 8, 16, 21), (16, 1, 9, 5, 10, 15), (3, 64, 16, 12, 20, 30), (10, 2, 11, 7, 14, 19),
+        ])
+    ),
+    *(
+        scale(f"requant{k}", *p, requant=True)
+        for k, p in enumerate([
+            (1, 16, 14, 10, 20, 5), (4, 8, 12, 12, 22, 6), (8, 2, 16, 9, 24, 8), (2, 32, 18, 14, 30, 8),
+            (6, 1, 12, 8, 18, 5), (16, 1, 13, 11, 22, 4), (3, 64, 20, 12, 30, 7), (10, 4, 11, 7, 16, 8),
+        ])
+    ),
+    *(
+        table(f"table{k}", *p)
+        for k, p in enumerate([
+            (1, 16, 16, 4), (4, 8, 32, 3), (2, 4, 200, 8), (8, 1, 64, 5), (3, 1, 500, 6), (1, 1, 12, 2),
+        ])
+    ),
+    *(
+        fifo(f"fifo{k}", *p)
+        for k, p in enumerate([(4, 8), (12, 32), (40, 16), (3, 64), (64, 48), (8, 200), (16, 600), (72, 3), (128, 4)])
+    ),
+)  # fmt: skip
 
 CALIBRATION = tuple(
     Case(f"cal{i}", widths, w, x, ii, 1000 + i, density, memory)

@@ -121,7 +121,7 @@ def mvu_features(
         "tree": pe * counts[..., 2],
         "multiples": counts[..., 3],
         "acc": acc,
-        **ft.split_rom(rom, sf * nf),
+        "rom": rom,
         "c_start": 0,
         "c_chain": 0,
         "c_tree": 0,
@@ -153,6 +153,41 @@ def _threshold(i: Instance) -> ft.Features:
             columns = ((t[:, :, None] >> shifts) & np.uint64(1)).astype(bool).reshape(len(t), -1)
             rom += ft.rom_luts(columns)
     return f | {"tree": tree, "rom": rom, "falling": float(p("FALLING") * lanes)}
+
+
+def _scale(i: Instance) -> ft.Features:
+    p = i.int_param
+    pe, cf, x_w, m_w, b_w, y_w = p("PE"), p("CF"), p("X_W"), p("M_W"), p("B_W"), p("Y_W")
+    clip = 0
+    if i.module == "hwq_requant":
+        clip = pe * y_w
+        y_w = max(x_w + (not p("X_SIGNED")) + m_w, b_w) + 1
+    digits = -(-m_w // 2)
+    bias = max(b_w, m_w + 1) + 1
+    columns = _columns(i, 0, pe * (3 * digits + bias))
+    used = columns.reshape(cf, pe, -1)[:, :, : 3 * digits].reshape(cf, pe, digits, 3).any(axis=(0, 3))
+    width = np.maximum(y_w - 2 * np.arange(digits), 0)
+    return {
+        "one": 1.0,
+        "stages": float(p("PIPE")),
+        "cf": float(ft.clog2(cf)),
+        "add": float((used * width).sum() * (cf > 1)),
+        "add_const": float((used * width).sum() * (cf == 1)),
+        "rom": ft.rom_luts(columns),
+        "clip": float(clip),
+        "x": float(pe * x_w),
+    }
+
+
+def _table(i: Instance) -> tuple[ft.Features, float]:
+    p = i.int_param
+    pe, y_w = p("PE"), p("Y_W")
+    depth = p("CF") << max(p("ENTRIES") - 1, 0).bit_length()
+    f = {"one": 1.0, "stages": float(p("PIPE")), "cf": float(ft.clog2(p("CF"))), "rom": 0.0, "out": float(pe * y_w)}
+    if p("STYLE") == 2 and depth > 1:
+        return f, float(pe * ft.block_rams(y_w, depth))
+    columns = _columns(i, 0, pe * y_w)
+    return f | {"rom": sum(ft.rom_luts(columns[:, k * y_w : (k + 1) * y_w]) for k in range(pe))}, 0.0
 
 
 def features(i: Instance) -> tuple[ft.Features, float]:
@@ -191,16 +226,9 @@ def features(i: Instance) -> tuple[ft.Features, float]:
         case "hwq_edge_in" | "hwq_edge_out":
             return {"one": 1.0, "beat": float(ft.clog2(p("BEATS")))}, 0.0
         case "hwq_scale" | "hwq_requant":
-            m, b = p("M_W"), p("B_W")
-            return {
-                "one": 1.0,
-                "product": float(p("PE") * p("X_W") * m),
-                "rom": float(p("PE") * (m + b) * (p("CF") > 1)),
-                "out": float(p("PE") * p("Y_W")),
-                "sum": float(p("PE") * (p("X_W") + m)),
-            }, 0.0
+            return _scale(i), 0.0
         case "hwq_table":
-            return {"one": 1.0, "bits": float(p("PE") * p("Y_W") * np.ceil(p("CF") * p("ENTRIES") / 64))}, 0.0
+            return _table(i)
         case other:
             raise KeyError(f"no estimate for module '{other}'")
 

@@ -194,12 +194,6 @@ def expected_rom_luts(width: Any, depth: Any) -> Any:
     return np.where(depth <= 1, 0.0, variety * blocks + np.where(groups > 4, width * (groups / 4 - 1) / 3, 0.0))
 
 
-def split_rom(luts: Any, depth: Any) -> Features:
-    """ROM LUTs by depth: one LUT6 a column, or deeper. Yosys maps deep ones behind a counter badly, about 4 to 1."""
-    deep = np.asarray(depth) > 64
-    return {"rom": np.where(deep, 0.0, luts), "rom_deep": np.where(deep, luts, 0.0)}
-
-
 def block_rams(width: Any, depth: Any) -> Any:
     """BRAM18 of a width x depth memory: the best aspect ratio, elementwise."""
     width, depth = np.asarray(width, dtype=np.float64), np.asarray(depth, dtype=np.float64)

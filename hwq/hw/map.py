@@ -28,7 +28,7 @@ W_KIND = {"int": 0, "bipolar": 1, "ternary": 2, "xnor": 3}
 RESOURCE = {"auto": 1, "lut": 1, "dsp": 2}
 BRAM18_IN_LUT = 190  # what one block memory is worth: xc7z020 has 53 200 LUT for 280 BRAM18
 BRAM18_SHAPES = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))  # width x depth, UG473
-DEEP_ROM = 4  # LUTs that Yosys takes for 64 x 1 bits of a ROM deeper than one LUT, behind a counter
+DEEP_ROM = 1.2  # LUTs per LUT of contents where a column is more than four LUTs and wants multiplexers in LUTs
 STYLE = {"auto": 0, "lut": 1, "block": 2, "constant": 1}
 
 
@@ -139,7 +139,7 @@ def weight_style(width: int, depth: int, memory_kind: str, target: Target) -> in
     if depth == 1:
         return 1
     per_lut = 64 if target.family.startswith("xc") else 16
-    lut = width * (1 if depth <= per_lut else DEEP_ROM * depth / per_lut)
+    lut = width * -(-depth // per_lut) * (DEEP_ROM if depth > 4 * per_lut else 1)
     if target.family == "ice40":
         blocks = -(-width // 16) * -(-depth // 256)
     else:
@@ -245,7 +245,9 @@ def _channelwise(
     return net.join(end, name, module, layer.name, params, (mem,), tensor=y.name, bits=bits, signed=signed)
 
 
-def _step(net: _Netlist, end: _End, graph: Graph, layer: Layer, node: Node, tag: str, clock: float) -> _End:
+def _step(
+    net: _Netlist, end: _End, graph: Graph, layer: Layer, node: Node, tag: str, target: Target, clock: float
+) -> _End:
     op = node.op
     assert isinstance(op, Step)
     x, y = graph.tensor(node.inputs[0]), graph.tensor(node.outputs[0])
@@ -288,7 +290,9 @@ def _step(net: _Netlist, end: _End, graph: Graph, layer: Layer, node: Node, tag:
     return _channelwise(net, end, name, module, layer, params, MemFile(path, rows), y)
 
 
-def _table(net: _Netlist, end: _End, graph: Graph, layer: Layer, node: Node, tag: str, clock: float) -> _End:
+def _table(
+    net: _Netlist, end: _End, graph: Graph, layer: Layer, node: Node, tag: str, target: Target, clock: float
+) -> _End:
     op = node.op
     assert isinstance(op, Table)
     x, y = graph.tensor(node.inputs[0]), graph.tensor(node.outputs[0])
@@ -304,7 +308,7 @@ def _table(net: _Netlist, end: _End, graph: Graph, layer: Layer, node: Node, tag
         "BASE": op.base,
         "ENTRIES": entries.shape[1],
         "Y_W": y.dtype.bits,
-        "STYLE": 0,
+        "STYLE": weight_style(y.dtype.bits, cf << (entries.shape[1] - 1).bit_length(), "auto", target),
         "PIPE": pipeline.table_pipe(entries.shape[1], cf, clock),
         "INIT_FILE": path,
     }
@@ -312,7 +316,9 @@ def _table(net: _Netlist, end: _End, graph: Graph, layer: Layer, node: Node, tag
     return _channelwise(net, end, name, "hwq_table", layer, params, MemFile(path, rows), y)
 
 
-def _combine(net: _Netlist, end: _End, graph: Graph, layer: Layer, node: Node, tag: str, clock: float) -> _End:
+def _combine(
+    net: _Netlist, end: _End, graph: Graph, layer: Layer, node: Node, tag: str, target: Target, clock: float
+) -> _End:
     op = node.op
     assert isinstance(op, Combine)
     x, y = graph.tensor(node.inputs[0]), graph.tensor(node.outputs[0])
@@ -336,7 +342,9 @@ def _combine(net: _Netlist, end: _End, graph: Graph, layer: Layer, node: Node, t
     return _channelwise(net, end, name, "hwq_scale", layer, params, MemFile(path, rows), y)
 
 
-def _argmax(net: _Netlist, end: _End, graph: Graph, layer: Layer, node: Node, tag: str, clock: float) -> _End:
+def _argmax(
+    net: _Netlist, end: _End, graph: Graph, layer: Layer, node: Node, tag: str, target: Target, clock: float
+) -> _End:
     y = graph.tensor(node.outputs[0])
     params: dict[str, Param] = {
         "LANES": end.lanes,
@@ -396,7 +404,8 @@ def build(graph: Graph, folds: Mapping[str, Fold], target: Target, clock_mhz: fl
         for node in layer.post:
             emit, tag = POST[type(node.op)]
             count[tag] = count.get(tag, 0) + 1
-            end = emit(net, end, graph, layer, node, tag if count[tag] == 1 else f"{tag}{count[tag]}", clock)
+            numbered = tag if count[tag] == 1 else f"{tag}{count[tag]}"
+            end = emit(net, end, graph, layer, node, numbered, target, clock)
     if not end.cut:
         end = net.join(end, "out_relay", "hwq_relay", "edge", {"DATA_W": end.lanes * end.bits}, cut=True)
     end = net.join(end, "edge_out", "hwq_edge_out", "edge", {"DATA_W": end.lanes * end.bits, "BEATS": end.beats})

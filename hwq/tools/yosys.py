@@ -392,11 +392,14 @@ def _loaded_rows(dump: str) -> list[list[int]]:
     found = []
     for cell in re.split(r"(?m)^\s*cell ", dump)[1:]:
         width_text = re.search(r"parameter (?:signed )?\\WIDTH (\d+)", cell)
-        data_text = re.search(r"connect \\DATA (\d+)'([01xz]+)", cell)
-        if width_text is None or data_text is None:
+        words_text = re.search(r"parameter (?:signed )?\\WORDS (\d+)", cell)
+        data_text = re.search(r"connect \\DATA (?:\d+'([01xz]+)|(\d+)\n)", cell)
+        if width_text is None or words_text is None or data_text is None:
             continue
-        width, bits = int(width_text[1]), data_text[2].replace("x", "0").replace("z", "0")
-        bits = bits.rjust(int(data_text[1]), "0")
+        width = int(width_text[1])
+        # RTLIL writes short constants as decimal numbers.
+        bits = re.sub("[xz]", "0", data_text[1]) if data_text[1] else f"{int(data_text[2]):b}"
+        bits = bits.rjust(width * int(words_text[1]), "0")
         found.append([int(bits[i - width : i], 2) for i in range(len(bits), 0, -width)])
     return found
 

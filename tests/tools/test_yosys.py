@@ -1,3 +1,4 @@
+import hwq_hls
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -138,6 +139,15 @@ def test_a_memory_is_synthesized_with_its_contents(folder):
     assert result.counts.lut > 0 and result.counts.ff == 8 and result.counts.dsp == 0
     assert ("RAM32M", 2) in result.counts.cells or any(c.startswith("RAM") for c, _ in result.counts.cells)
     assert result.logic_delay_ns > 0 and not result.cached
+
+
+@pytest.mark.synth
+def test_a_memory_that_fits_one_decimal_number_is_found_too(tmp_path):
+    (tmp_path / "hwq_rom.sv").write_text((hwq_hls.root() / "rtl" / "hwq_rom.sv").read_text())
+    (tmp_path / "small.mem").write_text("2\n1\n0\n3\n0\n1\n2\n")
+    params = (("DATA_W", 2), ("DEPTH", 7), ("STYLE", 1), ("INIT_FILE", "small.mem"))
+    result = yosys.synth(SynthJob(("hwq_rom.sv",), "hwq_rom", params, ("small.mem",)), tmp_path)
+    assert 1 <= result.counts.lut <= 2
 
 
 @pytest.mark.synth
