@@ -1,13 +1,18 @@
 """The golden model: integers executed from definitions, and the exact reference of the real graph."""
 
-from hwq.golden.differences import Difference, count_differences, float_execute
+from hwq.golden.bounds import Arithmetic
+from hwq.golden.differences import Difference, Flip, count_differences, decisions
 from hwq.golden.execute import execute, host_quantize
+from hwq.golden.floats import float_execute
 from hwq.golden.reference import Cells, reference
 
 __all__ = [
+    "Arithmetic",
     "Cells",
     "Difference",
+    "Flip",
     "count_differences",
+    "decisions",
     "execute",
     "float_execute",
     "host_quantize",

@@ -1,11 +1,9 @@
-"""How a floating-point execution of the same network differs from the exact reference, and why.
+"""Where another engine decides otherwise than the integer network, and whether each such place is a tie.
 
-Every quantizer is judged alone: it is given exactly the levels the engine itself had upstream, so that one
-flipped tie is counted once and its consequences are not. A difference is explained (a tie) if the exact value
-lies
-closer to the decision boundary than the engine's own rounding errors can reach, by forward error analysis of
-its
-format.
+Every decision (a quantizer's output, an ArgMax) is judged alone: it gets exactly the levels the engine itself had
+upstream, so a flipped tie is counted once and where it happens; its consequences are not. A difference is a tie if the
+exact value lies no further from the boundary of the engine's level than the engine's own rounding errors reach
+(`hwq.golden.bounds`).
 """
 
 from __future__ import annotations
@@ -17,196 +15,188 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwq.golden.reference import Cells, Quantizer, apply, from_floats, reference
+from hwq.errors import VerifyError
+from hwq.golden import bounds
+from hwq.golden.bounds import Arithmetic
+from hwq.golden.execute import execute, host_quantize
+from hwq.golden.reference import Cells, Quantizer, apply, argmax, difference, from_floats, from_levels
 from hwq.ir import ops
 from hwq.ir.graph import Graph, Node
-from hwq.ir.rational import fractions
 
 Floats = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """One output that differs, as integers of the int graph.
+
+    distance: of the exact value from the boundary of the engine's level; reach: the engine's largest rounding error
+    there; both in levels (MultiThreshold: in units of its input; ArgMax: of the logits, whose difference it is).
+    """
+
+    frame: int
+    channel: int
+    hwq: int
+    engine: int
+    distance: float
+    reach: float
+
+    @property
+    def tie(self) -> bool:
+        return self.distance <= self.reach
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One quantizer. `own`: outputs that differ though its inputs agree; `ties`: those of them that are
-    explained.
-
-    `inherited`: outputs that differ from the free-running reference, upstream flips included. `farthest`:
-    largest distance of a differing value from its boundary, in levels (in units of the input for a
-    MultiThreshold).
+    """One decision of the network. flips: outputs that differ though the inputs agree; downstream: outputs that
+    differ from the integer network running on its own, which the flips before them cause.
     """
 
-    quantizer: str
+    decision: str
     outputs: int
-    own: int
-    ties: int
-    inherited: int
-    farthest: float
+    flips: tuple[Flip, ...]
+    downstream: int
+
+    @property
+    def ties(self) -> int:
+        return sum(f.tie for f in self.flips)
 
 
-def count_differences(
-    graph: Graph, inputs: Sequence[NDArray[Any]], engine: Mapping[str, NDArray[Any]], eps: float
-) -> list[Difference]:
-    """Compare an engine's quantizer outputs with the exact reference, on frames [N, ...] of each input.
-
-    engine: quantizer output tensor -> real values [N, ...] as computed; eps: its unit roundoff (2^-24 for
-    float32).
-    """
-    free = reference(graph, inputs)
-    env: dict[str, Cells] = dict(zip(graph.inputs, map(from_floats, inputs), strict=True))
-    err: dict[str, Floats] = {t: np.zeros(env[t].codes.shape) for t in graph.inputs}
-    found = []
-    for node in graph.nodes:
-        xs = [env[t] for t in node.inputs]
-        out = node.outputs[0]
-        if not isinstance(node.op, ops.QUANTIZERS):
-            env[out] = apply(graph, node, xs)
-            err[out] = _error(
-                graph, node, [x.floats() for x in xs], [err[t] for t in node.inputs], env[out], eps
-            )
-            continue
-        q = Quantizer(graph, node.op)
-        levels = q.nearest(engine[out].reshape(len(xs[0].codes), -1))
-        found.append(_judge(node, q, xs[0], err[node.inputs[0]], levels, free[out], eps))
-        env[out] = _forced(q, levels)
-        err[out] = 2 * eps * np.abs(env[out].floats())
+def decisions(real: Graph, lowered: Graph) -> dict[str, str]:
+    """Real tensor -> int tensor of every quantizer and ArgMax whose integers the int graph has, in order."""
+    made = {n.source: n.outputs[0] for n in lowered.nodes if not isinstance(n.op, ops.Combine)}
+    found = {}
+    for node in real.nodes:
+        if isinstance(node.op, (*ops.QUANTIZERS, ops.ArgMax)):
+            tensor = _host_tensor(real, node, lowered) or made.get(node.name)
+            if tensor is not None:
+                found[node.outputs[0]] = tensor
     return found
 
 
-def _forced(q: Quantizer, levels: NDArray[np.int64]) -> Cells:
-    codes, tables = np.empty(levels.shape, dtype=np.intp), []
-    for c in range(levels.shape[1]):
-        unique, codes[:, c] = np.unique(levels[:, c], return_inverse=True)
-        tables.append(tuple(q.value(int(v), c) for v in unique))
-    return Cells(codes, tuple(tables))
+def _host_tensor(real: Graph, node: Node, lowered: Graph) -> str | None:
+    """The int graph input that a host quantizer became: before it stand elementwise functions of a graph input."""
+    t = node.inputs[0]
+    while t not in real.inputs:
+        before = real.producer(t)
+        assert before is not None
+        if not isinstance(before.op, (*ops.ELEMENTWISE, ops.Reshape)):
+            return None
+        t = before.inputs[0]
+    i = real.inputs.index(t)
+    return lowered.inputs[i] if lowered.host[i] is not None else None
 
 
-def _judge(
-    node: Node, q: Quantizer, x: Cells, err: Floats, levels: NDArray[np.int64], free: Cells, eps: float
-) -> Difference:
-    own = np.empty_like(levels)
-    for c, table in enumerate(x.tables):
-        own[:, c] = np.array([q.level(v, c) for v in table], dtype=np.int64)[x.codes[:, c]]
-    ties, farthest = 0, 0.0
-    for i, c in np.argwhere(own != levels):
-        v = q.scaled(x.tables[c][x.codes[i, c]], c)
-        distance = abs(float(v - q.boundary(int(own[i, c]), int(levels[i, c]), c)))
-        s = 1.0 if isinstance(q.op, ops.MultiThreshold) else float(q.scale[c if len(q.scale) > 1 else 0])
-        reach = err[i, c] / s + 4 * eps * (abs(float(v)) + 1)
-        ties += bool(
-            distance <= reach and abs(int(own[i, c]) - int(levels[i, c])) == (2 if _bipolar(q.op) else 1)
-        )
-        farthest = max(farthest, distance)
-    inherited = int((q.nearest(free.floats()) != levels).sum())
-    return Difference(node.name, levels.size, int((own != levels).sum()), ties, inherited, farthest)
+def count_differences(
+    real: Graph,
+    lowered: Graph,
+    inputs: Sequence[NDArray[Any]],
+    engine: Mapping[str, NDArray[Any]],
+    arithmetic: Arithmetic,
+) -> list[Difference]:
+    """Compare an engine's decisions with the int graph's, on frames [N, ...] of each input.
+
+    engine: output tensor of every decision (see `decisions`) -> real values [N, ...] as computed, for an ArgMax the
+    class. Raises VerifyError where the int graph itself differs from the exact reference.
+    """
+    tensors = decisions(real, lowered)
+    nodes = {t: node for node in real.nodes for t in node.outputs if t in tensors}
+    levels = {t: _levels(real, node, engine[t]) for t, node in nodes.items()}
+    given = {tensors[t]: _integers(nodes[t].op, v) for t, v in levels.items()}
+    start = host_quantize(lowered, inputs)
+    free = execute(lowered, start, keep=set(given))
+    forced = [given.get(t, x) for t, x in zip(lowered.inputs, start, strict=True)]
+    own = execute(lowered, forced, keep=set(given), given=given)
+    own |= {t: free[t] for t in lowered.inputs if t in given}
+    places = {t: np.argwhere(_flat(own[i]) != given[i]) for t, i in tensors.items()}
+    flips = _explain(real, inputs, levels, {t: _flat(own[i]) for t, i in tensors.items()}, places, arithmetic)
+    return [
+        Difference(nodes[t].name, given[i].size, flips[t], int((_flat(free[i]) != given[i]).sum()))
+        for t, i in tensors.items()
+    ]
+
+
+def _flat(x: NDArray[Any]) -> NDArray[Any]:
+    return x.reshape(len(x), -1)
+
+
+def _levels(graph: Graph, node: Node, values: NDArray[Any]) -> IntArray:
+    if isinstance(node.op, ops.ArgMax):
+        return _flat(np.asarray(values)).astype(np.int64)
+    return Quantizer(graph, node.op).nearest(_flat(np.asarray(values)))
+
+
+def _integers(op: ops.Op, levels: IntArray) -> IntArray:
+    """Levels as the int graph counts them: -1 and +1 are 0 and 1."""
+    return (levels + 1) // 2 if _bipolar(op) else levels
 
 
 def _bipolar(op: ops.Op) -> bool:
     return isinstance(op, ops.BipolarQuant) or (isinstance(op, ops.Quant) and op.bipolar)
 
 
-def _error(graph: Graph, node: Node, xs: list[Floats], errs: list[Floats], y: Cells, eps: float) -> Floats:
-    """Forward error bound of one op [N, n]: what its inputs' errors become, plus its own roundings."""
-
-    def param(key: str) -> Floats:
-        return np.abs(fractions(graph.array(key)).astype(np.float64).ravel())
-
-    x, e = np.abs(xs[0]), errs[0]
-    match node.op:
-        case ops.MatMul():
-            w = np.abs(graph.array(node.op.weight)).T * param(node.op.scale)
-            out: Floats = e @ w + eps * (w.shape[0] + 4) * (x @ w)
-        case ops.Affine():
-            out = param(node.op.mul) * e + 2 * eps * (param(node.op.mul) * x + param(node.op.add))
-        case ops.BatchNorm():
-            gain = param(node.op.gamma) / np.sqrt(param(node.op.var))
-            out = gain * e + 8 * eps * (gain * (x + param(node.op.mean)) + param(node.op.beta))
-        case ops.Sum():
-            out = errs[0] + errs[1] + eps * (x + np.abs(xs[1]))
-        case ops.LeakyRelu():
-            out = max(1.0, abs(float(fractions(np.array([node.op.alpha]))[0]))) * (e + eps * x)
-        case ops.Sigmoid() | ops.Tanh():
-            out = e + 8 * eps
-        case ops.ArgMax():
-            out = np.zeros(y.codes.shape)
-        case _:
-            out = e + eps * x
-    return out
-
-
-def float_execute(
-    graph: Graph, inputs: Sequence[NDArray[Any]], dtype: type[np.floating[Any]]
-) -> dict[str, NDArray[Any]]:
-    """The real graph in plain floating point (np.float32 or np.float64), op by op as QONNX defines it: tensor
-    -> [N, n].
-    """
-    env = {
-        t: np.asarray(x).reshape(len(x), -1).astype(dtype) for t, x in zip(graph.inputs, inputs, strict=True)
-    }
-    with np.errstate(all="ignore"):
-        for node in graph.nodes:
-            env[node.outputs[0]] = _float_op(graph, node.op, [env[t] for t in node.inputs], dtype)
-    return env
+def _explain(
+    real: Graph,
+    inputs: Sequence[NDArray[Any]],
+    levels: Mapping[str, IntArray],
+    own: Mapping[str, IntArray],
+    places: Mapping[str, NDArray[np.intp]],
+    arithmetic: Arithmetic,
+) -> dict[str, tuple[Flip, ...]]:
+    """Every differing place [frame, channel] of each decision: the exact reference of the frames that hold one."""
+    frames = np.unique(np.concatenate([p[:, 0] for p in places.values()]))
+    if not frames.size:
+        return dict.fromkeys(places, ())
+    env: dict[str, Cells] = {t: from_floats(np.asarray(x)[frames]) for t, x in zip(real.inputs, inputs, strict=True)}
+    error: dict[str, Floats] = {t: np.zeros(env[t].codes.shape) for t in real.inputs}
+    flips: dict[str, tuple[Flip, ...]] = {}
+    for node in real.nodes:
+        out, xs = node.outputs[0], [env[t] for t in node.inputs]
+        errors = [error[t] for t in node.inputs]
+        if out not in places:
+            env[out] = apply(real, node, xs)
+            error[out] = bounds.propagate(real, node, arithmetic, [x.floats() for x in xs], errors)
+            continue
+        flips[out] = tuple(
+            _flip(real, node, own[out], levels[out], frames, place, xs[0], errors[0], arithmetic)
+            for place in places[out]
+        )
+        chosen = levels[out][frames]
+        classes = isinstance(node.op, ops.ArgMax)
+        env[out] = from_floats(chosen) if classes else from_levels(Quantizer(real, node.op), chosen)
+        error[out] = bounds.quantized(env[out].floats(), arithmetic)
+    return flips
 
 
-def _float_op(graph: Graph, op: ops.Op, xs: list[NDArray[Any]], dtype: type[np.floating[Any]]) -> Any:
-    def param(key: str) -> NDArray[Any]:
-        return fractions(graph.array(key)).astype(np.float64).astype(dtype)
-
-    x = xs[0]
-    match op:
-        case ops.MatMul():
-            return x @ (graph.array(op.weight).T.astype(dtype) * param(op.scale))
-        case ops.Affine():
-            return param(op.mul) * x + param(op.add)
-        case ops.BatchNorm():
-            return param(op.gamma) * (x - param(op.mean)) / np.sqrt(param(op.var)) + param(op.beta)
-        case ops.Relu():
-            return np.maximum(x, 0)
-        case ops.LeakyRelu():
-            return np.where(x >= 0, x, x * dtype(float(fractions(np.array([op.alpha]))[0])))
-        case ops.Clip():
-            lo, hi = (
-                None if t is None else dtype(float(fractions(np.array([t]))[0])) for t in (op.lo, op.hi)
-            )
-            return np.clip(x, lo, hi)
-        case ops.Sigmoid():
-            return 1 / (1 + np.exp(-x))
-        case ops.Tanh():
-            return np.tanh(x)
-        case ops.Abs():
-            return np.abs(x)
-        case ops.Sum():
-            return xs[0] + xs[1]
-        case ops.Softmax():
-            z = np.exp(x - x.max(axis=1, keepdims=True))
-            return z / z.sum(axis=1, keepdims=True)
-        case ops.ArgMax():
-            return np.argmax(x, axis=1)[:, None].astype(dtype)
-        case ops.BipolarQuant():
-            return np.where(x >= 0, param(op.scale), -param(op.scale))
-        case ops.MultiThreshold():
-            t = param(op.thresholds)
-            return param(op.scale) * (x[..., None] >= t).sum(axis=-1) + param(op.offset)
-        case ops.Quant():
-            s, z = param(op.scale), param(op.zero)
-            y = x / s + z
-            q = (
-                np.where(y >= 0, 1, -1)
-                if op.bipolar
-                else _float_round(np.clip(y, op.qmin, op.qmax), op.rounding)
-            )
-            return ((q - z) * s).astype(dtype)
-    return x
-
-
-def _float_round(y: NDArray[Any], mode: str) -> Any:
-    sign, size = np.sign(y), np.abs(y)
-    table = {
-        "CEIL": np.ceil(y),
-        "FLOOR": np.floor(y),
-        "DOWN": np.fix(y),
-        "UP": sign * np.ceil(size),
-        "HALF_UP": sign * np.floor(size + 0.5),
-        "HALF_DOWN": sign * np.ceil(size - 0.5),
-    }
-    return table.get(mode, np.round(y))
+def _flip(
+    graph: Graph,
+    node: Node,
+    own: IntArray,
+    levels: IntArray,
+    frames: NDArray[np.intp],
+    place: NDArray[np.intp],
+    x: Cells,
+    error: Floats,
+    arithmetic: Arithmetic,
+) -> Flip:
+    """x: exact input of the decision for `frames`, error: how far the engine's may be from it, both [frames, n]."""
+    frame, c = map(int, place)
+    row, ours, theirs = int(np.searchsorted(frames, frame)), int(own[frame, c]), int(levels[frame, c])
+    if isinstance(node.op, ops.ArgMax):
+        one = Cells(x.codes[row : row + 1], x.tables)
+        exact, values = int(argmax(one)[0]), one.row(0)
+        distance = abs(float(difference(values[ours], values[theirs])))
+        reach = float(error[row, ours] + error[row, theirs])
+        integers = ours, theirs
+    else:
+        q, v = Quantizer(graph, node.op), x.tables[c][x.codes[row, c]]
+        level = q.level(v, c)
+        exact, integers = int(_integers(node.op, np.array(level))), (ours, int(_integers(node.op, np.array(theirs))))
+        v = q.scaled(v, c)
+        distance = abs(float(difference(v, q.boundary(theirs, level, c))))
+        reach = bounds.decision(graph, node.op, arithmetic, float(v), float(error[row, c]), c)
+    if exact != ours:
+        where = f"'{node.name}', frame {frame}, channel {c}"
+        raise VerifyError("int", [f"{where}: {ours}, the exact reference has {exact}"])
+    return Flip(frame, c, *integers, distance, reach)

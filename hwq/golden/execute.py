@@ -8,6 +8,7 @@ A matrix product runs on BLAS in float32 or float64 where the largest possible p
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,18 +22,27 @@ from hwq.ir.graph import Graph, Node, Tensor
 IntArray = NDArray[np.int64]
 AnyInt = NDArray[Any]
 CHUNK = 2048
+WIDE = 1 << 52
 
 
 def execute(
-    graph: Graph, inputs: Sequence[AnyInt] | Mapping[str, AnyInt], keep: str | Collection[str] = "outputs"
+    graph: Graph,
+    inputs: Sequence[AnyInt] | Mapping[str, AnyInt],
+    keep: str | Collection[str] = "outputs",
+    given: Mapping[str, AnyInt] | None = None,
 ) -> dict[str, IntArray]:
     """Run the int graph on frames of integers.
 
     inputs: one integer array [N, ...] per graph input (any shape with the input's number of values per
-    frame), in order or by name. keep: "all", "outputs", or tensor names. Returns tensor name -> int64 [N,
-    *shape].
-    Raises DataError when an input is missing or has the wrong shape or range.
+    frame), in order or by name. keep: "all", "outputs", or tensor names. given: tensor name -> integers
+    [N, *shape] that the nodes after it get instead of the computed ones (which are still what is returned);
+    they may leave the tensor's range.
+    Returns tensor name -> int64 [N, *shape]. Raises DataError when an input is missing or has the wrong shape
+    or range.
     """
+    given = given or {}
+    if given:
+        graph = _widened(graph, given)
     arrays = _checked(graph, inputs)
     wanted = (
         {"all": set(graph.tensors), "outputs": set(graph.outputs)}.get(keep)
@@ -52,10 +62,13 @@ def execute(
     for start in range(0, frames, CHUNK):
         part = slice(start, min(start + CHUNK, frames))
         env = {t: a[part] for t, a in arrays.items()}
+        for t in out.keys() & env.keys():
+            out[t][part] = env[t]
         for n, run in steps:
-            env[n.outputs[0]] = run(*(env[t] for t in n.inputs))
-        for t, target in out.items():
-            target[part] = env[t]
+            t, y = n.outputs[0], run(*(env[t] for t in n.inputs))
+            env[t] = given[t][part] if t in given else y
+            if t in out:
+                out[t][part] = y
     return out
 
 
@@ -123,6 +136,18 @@ def _checked(graph: Graph, inputs: Sequence[AnyInt] | Mapping[str, AnyInt]) -> d
             f"inputs of different numbers of frames: {', '.join(f'{n} {len(x)}' for n, x in out.items())}"
         )
     return out
+
+
+def _widened(graph: Graph, given: Mapping[str, AnyInt]) -> Graph:
+    """The graph with ranges that hold the given integers, and whatever follows from them."""
+    wide = {}
+    for name, t in graph.tensors.items():
+        if name in given:
+            lo, hi = int(given[name].min()), int(given[name].max())
+            wide[name] = replace(t, lo=(min(lo, *t.lo),), hi=(max(hi, *t.hi),))
+        else:
+            wide[name] = t if name in graph.inputs else replace(t, lo=(-WIDE,), hi=(WIDE,))
+    return graph.replace(tensors=wide)
 
 
 def _small(t: Tensor) -> type[np.signedinteger[Any]]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import reduce
+from functools import cache, reduce
 from math import gcd
 from typing import Any
 
@@ -43,6 +43,10 @@ class Cells:
         """The values rounded to float64 [N, n]."""
         columns = [np.array([float(v) for v in t])[self.codes[:, c]] for c, t in enumerate(self.tables)]
         return np.stack(columns, axis=1)
+
+    def row(self, i: int) -> list[Exact]:
+        """The values of frame i."""
+        return [t[k] for t, k in zip(self.tables, self.codes[i], strict=True)]
 
     def integers(self, real: Real) -> IntArray:
         """The i with scale * i + offset = value, int64 [N, n]. Raises VerifyError where there is none."""
@@ -107,7 +111,7 @@ def apply(graph: Graph, node: Node, xs: Sequence[Cells]) -> Cells:
         case ops.MatMul():
             return _matmul(graph, node, node.op, x)
         case ops.ArgMax():
-            return from_floats(_argmax(x)[:, None])
+            return from_floats(argmax(x)[:, None])
         case ops.Sum():
             return _sum(xs[0], xs[1])
         case ops.Reshape() | ops.Softmax():
@@ -166,10 +170,11 @@ def _add(a: Exact, b: Exact) -> Exact:
         return a + b if isinstance(a, Fraction) and isinstance(b, Fraction) else _mpf(a) + _mpf(b)
 
 
-def _argmax(x: Cells) -> IntArray:
+def argmax(x: Cells) -> IntArray:
+    """Channel of the largest value of each frame [N], the lowest of equal ones."""
     out = np.empty(len(x.codes), dtype=np.int64)
-    for i, row in enumerate(x.codes):
-        values = [x.tables[c][k] for c, k in enumerate(row)]
+    for i in range(len(x.codes)):
+        values = x.row(i)
         best = 0
         for c in range(1, len(values)):
             if _exceeds(values[c], values[best]):
@@ -178,13 +183,18 @@ def _argmax(x: Cells) -> IntArray:
     return out
 
 
-def _exceeds(a: Exact, b: Exact) -> bool:
+def difference(a: Exact, b: Exact) -> Exact:
+    """a - b, to 120 digits if either is irrational."""
+    if isinstance(a, Fraction) and isinstance(b, Fraction):
+        return a - b
     with mpmath.workdps(DIGITS):
-        return (
-            bool(a > b)
-            if isinstance(a, Fraction) and isinstance(b, Fraction)
-            else _sign(_mpf(a) - _mpf(b)) > 0
-        )
+        return _mpf(a) - _mpf(b)
+
+
+def _exceeds(a: Exact, b: Exact) -> bool:
+    if isinstance(a, Fraction) and isinstance(b, Fraction):
+        return a > b
+    return _sign(difference(a, b)) > 0
 
 
 def _mpf(v: Exact) -> mpmath.mpf:
@@ -209,8 +219,10 @@ def _elementwise(graph: Graph, op: ops.Op) -> Any:
         return lambda c: values[c if len(values) > 1 else 0]
 
     def linear(v: Exact, a: Fraction, b: Fraction) -> Exact:
+        if isinstance(v, Fraction) or not a:
+            return a * v + b if a else b
         with mpmath.workdps(DIGITS):
-            return a * v + b if isinstance(v, Fraction) else _mpf(a) * v + _mpf(b) if a else b
+            return _mpf(a) * v + _mpf(b)
 
     def cut(v: Exact, lo: Fraction | None, hi: Fraction | None) -> Exact:
         if lo is not None and not _exceeds(v, lo):
@@ -224,16 +236,21 @@ def _elementwise(graph: Graph, op: ops.Op) -> Any:
         case ops.BatchNorm():
             gamma, beta, mean, var = map(param, (op.gamma, op.beta, op.mean, op.var))
 
-            def norm(v: Exact, c: int) -> Exact:
+            @cache
+            def root_of(c: int) -> Exact:
                 with mpmath.workdps(DIGITS):
-                    d = linear(v, gamma(c), -gamma(c) * mean(c))
-                    if d == 0:
-                        return beta(c)
-                    square = mpmath.sqrt(_mpf(var(c)))
-                    root = _rational(square, var(c))
-                    if root is not None and isinstance(d, Fraction):
-                        return d / root + beta(c)
-                    return _mpf(d) / square + _mpf(beta(c))
+                    root = mpmath.sqrt(_mpf(var(c)))
+                    rational = _rational(root, var(c))
+                    return root if rational is None else rational
+
+            def norm(v: Exact, c: int) -> Exact:
+                d, root = linear(v, gamma(c), -gamma(c) * mean(c)), root_of(c)
+                if d == 0:
+                    return beta(c)
+                if isinstance(d, Fraction) and isinstance(root, Fraction):
+                    return d / root + beta(c)
+                with mpmath.workdps(DIGITS):
+                    return _mpf(d) / _mpf(root) + _mpf(beta(c))
 
             return norm
         case ops.Relu():
@@ -334,6 +351,15 @@ class Quantizer:
             return Fraction(0)
         below = {"CEIL": 1, "FLOOR": 0, "UP": 1 if k > 0 else 0, "DOWN": 0 if k > 0 else 1}
         return Fraction(k) - below.get(self.op.rounding, HALF)
+
+
+def from_levels(q: Quantizer, levels: IntArray) -> Cells:
+    """The exact values of a quantizer's levels [N, n]."""
+    codes, tables = np.empty(levels.shape, dtype=np.intp), []
+    for c in range(levels.shape[1]):
+        unique, codes[:, c] = np.unique(levels[:, c], return_inverse=True)
+        tables.append(tuple(q.value(int(v), c) for v in unique))
+    return Cells(codes, tuple(tables))
 
 
 def _round(y: Exact, mode: str) -> int:

@@ -16,6 +16,8 @@ from hwq.errors import ModelError
 from hwq.nn.prepare import build
 from hwq.nn.recipe import Recipe, load_recipe
 
+Floats = NDArray[np.float64]
+
 
 def load_run(run: Path) -> tuple[Recipe, nn.Module]:
     """The recipe and the trained Brevitas net (evaluation mode, CPU) of a finished run directory.
@@ -36,33 +38,33 @@ def load_run(run: Path) -> tuple[Recipe, nn.Module]:
 
 
 @torch.no_grad()
-def quantizer_levels(net: nn.Module, x: Tensor, double: bool = False) -> dict[str, NDArray[np.int64]]:
-    """What every activation quantizer of a net puts out, as integer levels (bipolar: -1, +1), in forward
-    order.
+def quantizer_outputs(
+    net: nn.Module, x: NDArray[np.float32], double: bool = False
+) -> tuple[dict[str, Floats], Floats]:
+    """What every activation quantizer of a net puts out, in forward order, and the logits.
 
-    x: encoded frames [N, features]. Returns {module path: int64 [N, ...]}. double: computed in float64,
-    with the float32 parameters as they are. Leaves the net unchanged.
+    x: encoded frames [N, features]. Returns {module path: real values [N, ...]} and logits [N, outputs]. double:
+    computed in float64 from the float32 parameters, derived constants included. Leaves the net unchanged.
     """
     was = {k: v.clone() for k, v in net.state_dict().items()}
     net = net.double() if double else net
-    out: dict[str, NDArray[np.int64]] = {}
+    out: dict[str, Floats] = {}
 
-    def keep(name: str, act: nn.Module) -> Any:
+    def keep(name: str) -> Any:
         def hook(_: nn.Module, __: Any, y: Any) -> None:
-            level = getattr(y, "value", y) / act.act_quant.scale()
-            out[name] = level.round().to(torch.int64).cpu().numpy()
+            out[name] = getattr(y, "value", y).double().cpu().numpy()
 
-        return act.register_forward_hook(hook)
+        return hook
 
-    acts = [(n, m) for n, m in net.named_modules() if isinstance(m, QuantNonLinearActLayer)]
-    handles = [keep(n, m) for n, m in acts]
+    acts = {n: m for n, m in net.named_modules() if isinstance(m, QuantNonLinearActLayer)}
+    handles = [m.register_forward_hook(keep(n)) for n, m in acts.items()]
     try:
-        net.eval()(x.double() if double else x)
+        y = net.eval()(torch.from_numpy(x).to(torch.float64 if double else torch.float32))
     finally:
         for h in handles:
             h.remove()
         net.float().load_state_dict(was)
-    return out
+    return out, getattr(y, "value", y).double().cpu().numpy()
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ differences.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -12,14 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qonnx.custom_op.general.intquant import int_quant
 
+from hwq.errors import VerifyError
 from hwq.frontend import read_qonnx
 from hwq.frontend.constant import as_const, quantize
-from hwq.golden import count_differences, float_execute, reference
-from hwq.golden.reference import Quantizer
+from hwq.golden import bounds, count_differences, float_execute, reference
+from hwq.golden.reference import Quantizer, apply, from_floats, from_levels
 from hwq.ir import ops
 from hwq.ir.graph import Graph, Node, Tensor, blob
 from hwq.ir.rational import fractions, to_text
-from tests.qonnx_nets import ROUNDINGS, Net
+from hwq.passes import lower
+from tests.qonnx_nets import ROUNDINGS, Net, dense_nets
 
 
 def quantizer(bits: int, signed: bool, narrow: bool, rounding: str) -> Quantizer:
@@ -82,10 +85,11 @@ def test_a_flipped_tie_is_counted_once_and_explained() -> None:
     graph = read_qonnx(net.bytes())
     x = np.random.default_rng(0).integers(-3, 4, (500, 3)).astype(np.float32)
     engine = float_execute(graph, [x], np.float32)
-    found = count_differences(graph, [x], engine, 2.0**-24)
+    found = count_differences(graph, lower(graph), [x], engine, bounds.FLOAT32)
     assert [d.outputs for d in found] == [1500, 1000, 1000]
-    assert found[1].own == found[1].ties > 0 and found[1].farthest < 1e-7
-    assert found[2].own == 0 and found[2].inherited > 0
+    assert found[1].ties == len(found[1].flips) > 0
+    assert all(f.distance < 1e-7 < f.reach < 1e-5 for f in found[1].flips)
+    assert not found[2].flips and found[2].downstream > 0
 
 
 def test_an_engine_that_is_simply_wrong_is_not_explained_away() -> None:
@@ -94,8 +98,72 @@ def test_an_engine_that_is_simply_wrong_is_not_explained_away() -> None:
     engine = float_execute(graph, [x], np.float64)
     out = graph.outputs[0]
     engine[out] = -engine[out]
-    found = count_differences(graph, [x], engine, 2.0**-53)[-1]
-    assert found.own > 90 and found.ties < found.own
+    found = count_differences(graph, lower(graph), [x], engine, bounds.FLOAT64)[-1]
+    wrong = [f for f in found.flips if not f.tie]
+    assert len(found.flips) > 90 and wrong
+    assert {(f.hwq, f.engine) for f in wrong} == {(0, 1), (1, 0)}
+    assert found.ties < len(found.flips)
+
+
+@settings(max_examples=40, deadline=None)
+@given(dense_nets(), st.sampled_from([(np.float32, bounds.FLOAT32), (np.float64, bounds.FLOAT64)]))
+def test_no_float_engine_leaves_its_error_bound(
+    case: tuple[Net, np.ndarray], engine: tuple[type, bounds.Arithmetic]
+) -> None:
+    """Every tensor of a layer, from the engine's own levels: the bound holds for the values, decisions or not."""
+    net, x = case
+    graph = read_qonnx(net.bytes())
+    dtype, arithmetic = engine
+    got = float_execute(graph, [x], dtype)
+    exact = {t: from_floats(x) for t in graph.inputs}
+    error = {t: np.zeros(exact[t].codes.shape) for t in graph.inputs}
+    for node in graph.nodes:
+        out, xs = node.outputs[0], [exact[t] for t in node.inputs]
+        if isinstance(node.op, (ops.ArgMax, ops.Softmax)):
+            break
+        if isinstance(node.op, ops.QUANTIZERS):
+            q = Quantizer(graph, node.op)
+            exact[out] = from_levels(q, q.nearest(got[out]))
+            error[out] = bounds.quantized(exact[out].floats(), arithmetic)
+        else:
+            exact[out] = apply(graph, node, xs)
+            error[out] = bounds.propagate(
+                graph, node, arithmetic, [c.floats() for c in xs], [error[t] for t in node.inputs]
+            )
+        real = exact[out].floats()
+        assert (np.abs(got[out] - real) <= error[out] + 2.0**-52 * np.abs(real)).all(), node
+
+
+def test_a_tie_between_classes_is_explained_and_a_wrong_class_is_not() -> None:
+    net = Net((3,))
+    net.x = net.quant(net.x, 1.0, bits=4)
+    net.then("MatMul", net.quant(net.const(np.array([[1.0, 0, 2], [1, 2, 0], [1, 1, 1]])), 1.0, bits=4))
+    net.then("Mul", net.const(0.1))
+    net.then("ArgMax", axis=1)
+    graph = read_qonnx(net.bytes())
+    lowered = lower(graph)
+    x = np.array([[1, 1, 1], [3, 0, 0]], dtype=np.float32)  # logits 0.3 0.3 0.3 and 0.3 0 0.6
+    engine = dict(float_execute(graph, [x], np.float32))
+    out = graph.outputs[0]
+    engine[out] = np.array([[2], [0]])
+    (tie, wrong) = count_differences(graph, lowered, [x], engine, bounds.FLOAT32)[-1].flips
+    assert (tie.frame, tie.hwq, tie.engine, tie.distance) == (0, 0, 2, 0) and tie.tie
+    assert (wrong.frame, wrong.hwq, wrong.engine) == (1, 2, 0) and not wrong.tie
+    assert wrong.distance == pytest.approx(0.3)
+
+
+def test_an_integer_graph_that_is_wrong_is_an_error_not_a_tie() -> None:
+    graph = read_qonnx(net_with_ties().bytes())
+    lowered = lower(graph)
+    step = next(n for n in lowered.nodes if isinstance(n.op, ops.Step))
+    key, moved = blob(lowered.array(step.op.thresholds) + 20)
+    bad = replace(step, op=replace(step.op, thresholds=key))
+    broken = lowered.replace(
+        nodes=tuple(bad if n is step else n for n in lowered.nodes), blobs={**lowered.blobs, key: moved}
+    )
+    x = np.random.default_rng(0).integers(-3, 4, (50, 3)).astype(np.float32)
+    with pytest.raises(VerifyError, match=r"frame \d+, channel \d: 0, the exact reference has 1"):
+        count_differences(graph, broken, [x], float_execute(graph, [x], np.float64), bounds.FLOAT64)
 
 
 def test_exact_values_stay_exact_through_a_rational_square_root() -> None:

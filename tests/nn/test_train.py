@@ -17,9 +17,12 @@ from qonnx.core.onnx_exec import execute_onnx  # noqa: E402
 
 from hwq import record  # noqa: E402
 from hwq.data import Encoding  # noqa: E402
+from hwq.data import load as load_data  # noqa: E402
 from hwq.errors import ConfigError, ModelError  # noqa: E402
+from hwq.flow.against import against, check  # noqa: E402
+from hwq.flow.model import load_model  # noqa: E402
 from hwq.nn import train as training  # noqa: E402
-from hwq.nn.evaluate import load_run, logits, predictions, quantizer_levels  # noqa: E402
+from hwq.nn.evaluate import load_run, logits, predictions, quantizer_outputs  # noqa: E402
 from hwq.nn.prepare import build, prepare  # noqa: E402
 from hwq.nn.publish import publish  # noqa: E402
 from hwq.nn.recipe import Recipe, load_recipe, parse_recipe  # noqa: E402
@@ -70,6 +73,13 @@ BODY = {
     ],
     "train": {"epochs": 4, "batch": 64, "lr": 0.01},
     "float": {"epochs": 2},
+}
+
+BINARY = {
+    "data": "toy_data:binary",
+    "head": "threshold",
+    "layers": [{"out": 6}, {"out": 1, "norm": "tensor"}],
+    "train": {**BODY["train"], "loss": "sqr_hinge"},
 }
 
 
@@ -153,20 +163,34 @@ def test_the_exported_model_computes_what_was_trained(tmp_path, scale, bias):
     assert np.allclose(want, got, atol=1e-4)
 
 
-def test_a_finished_run_gives_back_its_net_and_the_levels_of_every_quantizer(tmp_path):
+def test_a_finished_run_gives_back_its_net_and_the_output_of_every_quantizer(tmp_path):
     out = run(toy(head="logits"), tmp_path / "run")
     r, net = load_run(out)
     data = prepare(r, None, torch.device("cpu"))
     want = logits(net, data.test.x[:10])
     assert np.allclose(want, outputs_of(out / "model.onnx", data.test.x[:10].numpy()), atol=1e-4)
-    single, double = (quantizer_levels(net, data.test.x, double) for double in (False, True))
+    x = data.test.x.numpy()
+    (single, out), (double, _) = (quantizer_outputs(net, x, double) for double in (False, True))
+    assert np.array_equal(out, logits(net, data.test.x))
     assert list(single) == ["input", "layers.fc1.act", "layers.fc2.act"]
-    for level, lo, hi in zip(single.values(), (-3, 0, -1), (3, 15, 1), strict=True):
-        assert lo <= level.min() < level.max() <= hi
-    for name in single:  # they may differ where a value lies on a rounding boundary, nowhere else
-        assert np.abs(single[name] - double[name]).max() <= 1
-        assert (single[name] != double[name]).mean() < 0.01
+    for name, most in zip(single, (7, 16, 3), strict=True):
+        assert 1 < len(np.unique(single[name])) <= most
+        # they may differ where a value lies on a rounding boundary, nowhere else
+        assert (np.abs(single[name] - double[name]) > 1e-4).mean() < 0.01
     assert np.array_equal(logits(net, data.test.x[:10]), want)
+
+
+@pytest.mark.parametrize("head", ["argmax", "threshold"])
+@pytest.mark.parametrize("engine", ["exact", "float32", "float64", "brevitas-float32", "brevitas-float64"])
+def test_the_integer_network_differs_from_brevitas_in_ties_alone(tmp_path, head, engine):
+    out = run(toy(**(BINARY if head == "threshold" else {})), tmp_path / "run")
+    model = load_model(out)
+    frames = load_data(model.recipe["data"], None).x_test
+    found = against(model, frames, engine)
+    check(found)
+    assert found.frames == 80 and found.flips == found.ties
+    sizes = [12, 6, 1] if head == "threshold" else [12, 10, 8, 1]
+    assert [d.outputs for d in found.decisions] == [80 * n for n in sizes]
 
 
 def test_record_encoding_and_model_of_a_run_agree_on_the_test_set(tmp_path):
@@ -185,12 +209,7 @@ def test_record_encoding_and_model_of_a_run_agree_on_the_test_set(tmp_path):
 
 
 def test_a_single_output_ends_in_a_bipolar_quantizer_whose_sign_is_the_class(tmp_path):
-    r = toy(
-        data="toy_data:binary",
-        head="threshold",
-        layers=[{"out": 6}, {"out": 1, "norm": "tensor"}],
-        train={**BODY["train"], "loss": "sqr_hinge"},
-    )
+    r = toy(**BINARY)
     out = run(r, tmp_path / "run")
     data = prepare(r, None, torch.device("cpu"))
     sign = outputs_of(out / "model.onnx", data.test.x.numpy())

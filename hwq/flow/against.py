@@ -1,0 +1,139 @@
+"""`hwq run --against`: the integer network beside a floating-point engine, decision by decision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwq.errors import ConfigError, MismatchError, ModelError
+from hwq.flow.infer import features, int_graph
+from hwq.flow.model import Model
+from hwq.frontend import read_qonnx
+from hwq.golden import Arithmetic, Difference, bounds, count_differences, float_execute, reference
+from hwq.ir import ops
+from hwq.ir.graph import Graph
+
+CHUNK = 8192  # frames at a time: what training evaluates with
+SHOWN = 20
+Values = dict[str, NDArray[Any]]  # output tensor of a decision -> its real values, the class of an ArgMax
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All decisions of all frames of one engine."""
+
+    engine: str
+    frames: int
+    decisions: tuple[Difference, ...]
+
+    @property
+    def flips(self) -> int:
+        return sum(len(d.flips) for d in self.decisions)
+
+    @property
+    def ties(self) -> int:
+        return sum(d.ties for d in self.decisions)
+
+    def failures(self) -> list[str]:
+        """A sentence for every difference that is not a tie."""
+        return [
+            f"'{d.decision}' frame {f.frame} channel {f.channel}: {self.engine} gives {f.engine}, the integer network "
+            f"{f.hwq}; {f.distance:.3g} from the boundary, rounding errors reach {f.reach:.3g}"
+            for d in self.decisions
+            for f in d.flips
+            if not f.tie
+        ]
+
+
+def against(model: Model, x: NDArray[Any], engine: str, *, encoded: bool = False) -> Comparison:
+    """Count where an engine (one of ENGINES) decides otherwise than the integer network, each layer alone.
+
+    x: as for `hwq.run`. Raises ConfigError for an unknown engine, ModelError where Brevitas has no finished run to
+    load, VerifyError where the integer network differs from the exact reference.
+    """
+    if engine not in ENGINES:
+        raise ConfigError(f"--against {engine}: not an engine; there are {', '.join(ENGINES)}")
+    make, arithmetic = ENGINES[engine]
+    real, lowered = read_qonnx(model.onnx_bytes, name=model.name), int_graph(model)
+    values = make(model, real)
+    parts: list[list[Difference]] = []
+    for start in range(0, max(len(x), 1), CHUNK):
+        frames = features(model, lowered, x[start : start + CHUNK], encoded, start)
+        found = count_differences(real, lowered, [frames], values(frames), arithmetic)
+        parts.append([replace(d, flips=tuple(replace(f, frame=f.frame + start) for f in d.flips)) for d in found])
+    return Comparison(engine, len(x), tuple(map(_joined, zip(*parts, strict=True))))
+
+
+def check(comparison: Comparison) -> None:
+    """Raise MismatchError if a single difference is not a tie."""
+    wrong = comparison.failures()
+    if wrong:
+        more = f"\n  and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        raise MismatchError(
+            f"{len(wrong)} differences from {comparison.engine} are more than rounding explains:\n  "
+            + "\n  ".join(wrong[:SHOWN])
+            + more
+        )
+
+
+def _joined(parts: tuple[Difference, ...]) -> Difference:
+    return replace(
+        parts[0],
+        outputs=sum(d.outputs for d in parts),
+        flips=tuple(f for d in parts for f in d.flips),
+        downstream=sum(d.downstream for d in parts),
+    )
+
+
+Engine = Callable[[NDArray[Any]], Values]  # float32 frames -> values
+
+
+def _exact(_: Model, real: Graph) -> Engine:
+    return lambda x: {t: cells.floats() for t, cells in reference(real, [x]).items()}
+
+
+def _qonnx(dtype: type[np.floating[Any]]) -> Callable[[Model, Graph], Engine]:
+    return lambda _, real: lambda x: float_execute(real, [x], dtype)
+
+
+def _brevitas(double: bool) -> Callable[[Model, Graph], Engine]:
+    def make(model: Model, real: Graph) -> Engine:
+        if model.dir is None or not (model.dir / "checkpoint.pt").is_file():
+            raise ModelError(
+                f"model '{model.name}': Brevitas needs a run directory with its checkpoint.pt (hwq train); a shipped "
+                "model is compared with float32 and float64, the same graph in QONNX"
+            )
+        from hwq.nn.evaluate import load_run, predictions, quantizer_outputs
+
+        recipe, net = load_run(model.dir)
+        made = [n for n in real.nodes if isinstance(n.op, (*ops.QUANTIZERS, ops.ArgMax))]
+        head = made.pop() if recipe.head != "logits" else None
+
+        def run(x: NDArray[Any]) -> Values:
+            outputs, logits = quantizer_outputs(net, x, double)
+            if len(outputs) != len(made):
+                raise ModelError(
+                    f"model '{model.name}': {len(outputs)} activation quantizers in the net, {len(made)} in model.onnx"
+                )
+            values = dict(zip((n.outputs[0] for n in made), outputs.values(), strict=True))
+            if head is not None:
+                classes = predictions(logits, recipe.head)[:, None]
+                values[head.outputs[0]] = classes if isinstance(head.op, ops.ArgMax) else 2 * classes - 1
+            return values
+
+        return run
+
+    return make
+
+
+ENGINES: dict[str, tuple[Callable[[Model, Graph], Engine], Arithmetic]] = {
+    "exact": (_exact, bounds.EXACT),
+    "float32": (_qonnx(np.float32), bounds.FLOAT32),
+    "float64": (_qonnx(np.float64), bounds.FLOAT64),
+    "brevitas-float32": (_brevitas(False), bounds.FLOAT32),
+    "brevitas-float64": (_brevitas(True), bounds.FLOAT64_OWN_CONSTANTS),
+}
