@@ -275,13 +275,10 @@ def run(
     """Integer inference on the CPU, equal to the hardware in every bit."""
     import numpy as np
 
-    from hwq.errors import DataError
+    from hwq.data.files import read_npy
     from hwq.flow.infer import run as infer
 
-    try:
-        x = np.load(frames, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as e:
-        raise DataError(f"--input {frames}: not a readable .npy file ({e})") from None
+    x = read_npy(frames, "--input")
     y = infer(model, x, encoded=encoded)
     outputs = y if isinstance(y, dict) else {"output": y}
     if out is not None:
@@ -577,7 +574,11 @@ def _say(message: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of `hwq`: never lets a traceback out."""
-    signal.signal(signal.SIGTERM, _terminate)
+    with _stoppable():
+        _call(argv)
+
+
+def _call(argv: Sequence[str] | None) -> None:
     try:
         app(args=list(argv) if argv is not None else None, prog_name="hwq")
     except SystemExit as e:
@@ -591,15 +592,36 @@ def main(argv: Sequence[str] | None = None) -> None:
         _say(str(e))
         sys.exit(e.exit_code)
     except OSError as e:
-        _say(f"{e.strerror or e}{': ' + str(e.filename) if e.filename else ''}")
-        sys.exit(3 if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else 2)
+        full = e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        way_out = "free some space and run the same command again" if full else "choose another place or fix this one"
+        _say(f"{f'{e.filename}: ' if e.filename else ''}{e.strerror or e}; {way_out}")
+        sys.exit(3 if full or e.errno == errno.EIO else 2)
     except Exception as e:
         _say(f"internal error: {type(e).__name__}: {e}\nthis is a bug in hwq; the traceback is in {_log(e)}")
         sys.exit(3)
 
 
-def _terminate(*_: object) -> None:
-    raise KeyboardInterrupt  # so that tools are stopped and temporary files removed, as after Ctrl-C
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Ctrl-C, `kill` and a closed terminal raise KeyboardInterrupt, once: nothing interrupts the clean-up.
+
+    A signal that is ignored (nohup) stays ignored.
+    """
+    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    heard = [s for s, handler in before.items() if handler is not signal.SIG_IGN]
+
+    def stop(*_: object) -> None:
+        for s in heard:
+            signal.signal(s, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for s in heard:
+        signal.signal(s, stop)
+    try:
+        yield
+    finally:
+        for s in heard:
+            signal.signal(s, before[s])
 
 
 def _interrupted() -> None:

@@ -4,7 +4,8 @@
     +-- ConfigError              a recipe, target, folding or option that makes no sense
     +-- ModelError               a model file that is missing, corrupt or not what it says
     |   +-- UnsupportedOp        an operator outside the supported list
-    +-- DataError                a data set that is missing or has the wrong shape or range
+    +-- DataError                a data set that has the wrong shape or range
+    |   +-- DataMissing          its files are not there
     +-- VerifyError              a Graph that breaks a rule of its stage (lists every violation)
     +-- FoldingError             a folding that does not divide, or a target that can't be met
     +-- FitError                 a design larger than its part
@@ -44,6 +45,10 @@ class UnsupportedOp(ModelError):
 
 class DataError(HwqError):
     """A data set is missing or its arrays have the wrong shape, type or range."""
+
+
+class DataMissing(DataError):
+    """The files of a data set are not where they were looked for; the message names source and files."""
 
 
 class VerifyError(HwqError):

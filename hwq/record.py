@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -59,14 +62,58 @@ def make(metric: str, value: float, source: str, scope: str = "top", tool: str =
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file under a temporary name, then rename: a reader sees the old or the new file, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Write a file under a temporary name, then rename: a reader sees the old or the new file, never half of one.
+
+    Links are followed; a device or a pipe is written to, not replaced. An OSError names `path`.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        path.write_bytes(data)
+        return
+    place = path.resolve()
+    tmp = place.with_name(f".{place.name}.{os.getpid()}.tmp")
     try:
-        tmp.write_bytes(content.encode() if isinstance(content, str) else content)
-        tmp.replace(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        tmp.write_bytes(data)
+        tmp.replace(place)
+    except OSError as e:
+        raise OSError(e.errno, e.strerror, str(path)) from None
     finally:
-        tmp.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # its folder may be a file
+            tmp.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(place: Path) -> Iterator[None]:
+    """Give an OSError without a file name (a write that failed) the name of its folder."""
+    try:
+        yield
+    except OSError as e:
+        raise OSError(e.errno, e.strerror or str(e), str(e.filename or place)) from None
+
+
+@contextmanager
+def whole_directory(path: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the place of `path` at the end of the block; an exception leaves the old one.
+
+    An OSError names the place the file was meant for.
+    """
+    place = path.resolve()
+    tmp, old = (place.with_name(f".{place.name}.{os.getpid()}.{kind}") for kind in ("tmp", "old"))
+    shutil.rmtree(tmp, ignore_errors=True)
+    try:
+        tmp.mkdir(parents=True)
+        yield tmp
+        if place.exists():
+            place.rename(old)
+        tmp.rename(place)
+    except OSError as e:
+        raise OSError(e.errno, e.strerror, str(e.filename or path).replace(str(tmp), str(path))) from None
+    finally:
+        if old.exists() and not place.exists():
+            old.rename(place)
+        shutil.rmtree(tmp, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def save(path: Path, records: Iterable[Record]) -> None:

@@ -92,7 +92,7 @@ def test_a_misspelt_or_missing_argument_is_exit_2_and_shows_the_way(hwq, args, m
         (["train", "digit-mlp"], "did you mean 'digits-mlp'?"),
         (["train", "digits-mlp", "--set", "train.epoch"], "expected KEY=VALUE"),
         (["train", "digits-mlp", "--set", "train.epoch=3"], "epochs"),
-        (["run", "gone.onnx", "--input", "gone.npy"], "--input gone.npy: not a readable .npy file"),
+        (["run", "gone.onnx", "--input", "gone.npy"], "--input gone.npy: can't be read (No such file"),
     ],
 )
 def test_bad_input_is_exit_2_with_a_message_and_no_traceback(hwq, args, message):

@@ -104,7 +104,8 @@ def for_budget(graph: Graph, fraction: float, target: Target, clock_mhz: float) 
         )
         raise FoldingError(
             f"even fully folded the design needs {worst[r]:.0f} {r} of the {room[r]:.0f} that --budget "
-            f"{fraction:g} allows on {target.name}; layer '{layer}' alone takes {amount:.0f}"
+            f"{fraction:g} allows on {target.name}; layer '{layer}' alone takes {amount:.0f}; "
+            + ("give a larger --budget (at most 1) or " if fraction < 1 else "") + "a larger --target"
         )
     while lo < hi:
         mid = (lo + hi) // 2

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hwq.data import files
 from hwq.data.plugin import resolve
-from hwq.errors import DataError
+from hwq.errors import DataError, DataMissing
 
 
 @dataclass(frozen=True, eq=False)
@@ -313,9 +313,9 @@ LOADERS: dict[str, Callable[[Path], Dataset]] = {
 }
 
 
-def _missing(name: str, folder: Path, expected: list[str], source: str) -> DataError:
+def _missing(name: str, folder: Path, expected: list[str], source: str) -> DataMissing:
     listing = "\n".join(f"  {e}" for e in expected)
-    return DataError(
+    return DataMissing(
         f"data set '{name}' is not in {folder}\nlooked for the .npz, or all of the other files:\n{listing}\n"
         f"official source: {source}\nput the files there, or give another folder with --data DIR"
     )

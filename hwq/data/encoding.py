@@ -113,21 +113,21 @@ class Encoding:
         return json.dumps(body) + "\n"
 
     @staticmethod
-    def from_json(text: str) -> Encoding:
-        """Inverse of `to_json`. Raises DataError on anything else."""
+    def from_json(text: str | bytes, where: str = "encoding") -> Encoding:
+        """Inverse of `to_json`. Raises DataError on anything else, in the name of `where`."""
         try:
             body = json.loads(text)
             if body["schema_version"] != SCHEMA_VERSION:
                 raise DataError(
-                    f"encoding: schema_version {body['schema_version']}, this hwq reads {SCHEMA_VERSION}"
+                    f"{where}: schema_version {body['schema_version']}, this hwq reads {SCHEMA_VERSION}"
                 )
             steps = tuple((s["kind"], {k: v for k, v in s.items() if k != "kind"}) for s in body["steps"])
             unknown = [k for k, _ in steps if k not in _APPLY]
             if unknown:
-                raise DataError(f"encoding: unknown kinds {', '.join(unknown)}; known: {', '.join(_APPLY)}")
+                raise DataError(f"{where}: unknown kinds {', '.join(unknown)}; known: {', '.join(_APPLY)}")
             return Encoding(int(body["inputs"]), int(body["outputs"]), steps)
         except (ValueError, KeyError, TypeError) as e:
-            raise DataError(f"encoding: not an encoding file ({e})") from None
+            raise DataError(f"{where}: not an encoding file ({e}); train the model again") from None
 
 
 def fit(spec: Sequence[Mapping[str, Any]], x: NDArray[Any], categorical: Sequence[int] = ()) -> Encoding:

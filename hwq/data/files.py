@@ -47,6 +47,28 @@ def read_npz(path: Path, needed: Sequence[str]) -> Any:
     return z
 
 
+def read_npy(path: Path, label: str) -> NDArray[Any]:
+    """The one array of numbers in a .npy file; `label` says whose it is. Raises DataError on anything else."""
+    try:
+        x = np.load(path, allow_pickle=False)
+    except OSError as e:
+        raise DataError(f"{label} {path}: can't be read ({e.strerror or e})") from None
+    except (ValueError, EOFError, zipfile.BadZipFile) as e:
+        raise DataError(f"{label} {path}: not a readable .npy file ({e}); write it with numpy.save") from None
+    if not isinstance(x, np.ndarray):
+        raise DataError(f"{label} {path}: a .npz of several arrays; give one array, written with numpy.save")
+    if x.dtype.kind not in "iufb":
+        raise DataError(f"{label} {path}: holds values of type {x.dtype}; numbers are needed")
+    return x
+
+
+def npy_bytes(array: NDArray[Any]) -> bytes:
+    """The content of a .npy file."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
 def read_idx(path: Path) -> NDArray[Any]:
     """An IDX file (format: the MNIST page): magic 0, 0, type, rank; then rank big-endian sizes; then the
     values.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from hwq import record
 from hwq.errors import ModelError
 from hwq.hw.design import Stream
 from hwq.ir.graph import Graph
@@ -36,6 +37,7 @@ def load_build(path: Path) -> Build:
     """Read a build directory. Raises ModelError if it is missing, incomplete or of another version."""
     try:
         m = json.loads((path / "manifest.json").read_text())
+        record.load(path / "record.json")  # a damaged one shows now, not when results are to be saved
         table = json.loads((path / "sim" / "streams.json").read_text())
         names = {f.name for f in fields(Stream)}
         streams = tuple(
@@ -55,7 +57,7 @@ def load_build(path: Path) -> Build:
             table["settled_after"],
             {s["name"]: tuple(s["ends"]) for s in table["streams"]},
         )
-    except FileNotFoundError as e:
+    except (FileNotFoundError, NotADirectoryError) as e:
         raise ModelError(
             f"{path}: not a build directory ({e.filename} is missing); make one with 'hwq export'"
         ) from None

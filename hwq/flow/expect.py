@@ -72,7 +72,7 @@ def write_plan(folder: Path, streams: Sequence[Stream], found: Mapping[str, IntA
         key = content_key(s)
         if key not in files:
             files[key] = folder / f"{len(files)}.bin"
-            stream_words(s, found[s.tensor]).astype("<u4").tofile(files[key])
+            files[key].write_bytes(np.ascontiguousarray(stream_words(s, found[s.tensor]), dtype="<u4").data)
         lines.append(f"{s.name} {files[key]}\n")
     plan = folder / "plan.txt"
     plan.write_text("".join(lines))

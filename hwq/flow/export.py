@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import resources
@@ -149,15 +148,13 @@ def check_fit(total: Mapping[str, float], per_layer: Mapping[str, Mapping[str, f
         )
 
 
-def replace_dir(tmp: Path, out: Path) -> None:
-    """Put a finished directory in place of an older one."""
-    if out.exists():
-        old = out.with_name(f".{out.name}.{os.getpid()}.old")
-        out.rename(old)
-        tmp.rename(out)
-        shutil.rmtree(old)
-    else:
-        tmp.rename(out)
+def check_place(out: Path) -> None:
+    """Raises ConfigError unless `out` is free, an empty folder or an older build: nothing else is replaced."""
+    older = out.is_dir() and ((out / "manifest.json").is_file() or not any(out.iterdir()))
+    if out.exists() and not older:
+        raise ConfigError(
+            f"{out} exists and is not a build directory, so it is not replaced; choose another place with -o"
+        )
 
 
 def design_files(graph: Graph, design: Design) -> dict[str, str | bytes]:
@@ -192,11 +189,14 @@ def export(
     Raises ModelError, UnsupportedOp, FoldingError, FitError, ConfigError.
     """
     board = load_target(target)
-    if clock_mhz is not None and clock_mhz <= 0:
-        raise ConfigError(f"--clock {clock_mhz}: must be positive (MHz)")
+    for option, value in (("--clock", clock_mhz), ("--fps", fps)):
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise ConfigError(f"{option} {value:g}: must be a positive number")
     clock = clock_mhz or board.clock_mhz
     source = load_model(model)
-    graph = lower(read_qonnx(source.onnx_bytes, name=source.name))
+    path = Path(out) if out is not None else Path("build") / f"{source.name}-{board.name}"
+    check_place(path)
+    graph = lower(read_qonnx(source.onnx_bytes, name=source.name, where=source.where))
     folds = choose_folds(graph, board, clock, fps, budget, Path(folding) if folding is not None else None)
     design = build(graph, folds, board, clock)
     fig = figures(design)
@@ -205,23 +205,17 @@ def export(
     if not allow_overflow:
         check_fit(total, per_layer, board)
 
-    path = Path(out) if out is not None else Path("build") / f"{source.name}-{board.name}"
     files = design_files(graph, design)
     files["manifest.json"] = (
         json.dumps(manifest(graph, design, source, fig, {"top": total, **per_layer}), indent=1) + "\n"
     )
     files |= source.companions()
-    tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(tmp, ignore_errors=True)
-    try:
+    with record.whole_directory(path) as tmp:
         for rel, content in files.items():
             f = tmp / rel
             f.parent.mkdir(parents=True, exist_ok=True)
             f.write_bytes(content.encode() if isinstance(content, str) else content)
         record.save(tmp / "record.json", [*source.records, *records(design, fig, total, per_layer)])
-        replace_dir(tmp, path)
-    finally:
-        shutil.rmtree(tmp, ignore_errors=True)
     return path
 
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from hwq.data import Encoding
 from hwq.data import load as load_data
+from hwq.data.files import read_npy
 from hwq.dtype import IntArray
-from hwq.errors import ConfigError, DataError
+from hwq.errors import ConfigError, DataError, DataMissing
 from hwq.flow import expect
 from hwq.flow.builddir import Build
 from hwq.golden import host_quantize
@@ -64,7 +65,7 @@ def choose_frames(
     if name:
         try:
             return _limit(_data_frames(build, name, data_dir), count)
-        except DataError:
+        except DataMissing:
             if data_dir is not None:
                 raise
     return Frames(
@@ -83,13 +84,7 @@ def _limit(f: Frames, count: int | None) -> Frames:
 
 
 def _file_frames(build: Build, path: Path) -> Frames:
-    try:
-        x = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as e:
-        raise DataError(f"--input {path}: not a .npy file ({e})") from None
-    if not isinstance(x, np.ndarray) or x.dtype.kind not in "iufb":
-        raise DataError(f"--input {path}: expected one array of numbers")
-    return Frames(host_frames(build, x), None, path.name)
+    return Frames(host_frames(build, read_npy(path, "--input")), None, path.name)
 
 
 def _data_frames(build: Build, name: str, data_dir: Path | None) -> Frames:
@@ -97,7 +92,7 @@ def _data_frames(build: Build, name: str, data_dir: Path | None) -> Frames:
     x: NDArray[Any] = data.x_test
     encoding = build.path / "encoding.json"
     if encoding.is_file():
-        x = Encoding.from_json(encoding.read_text()).apply(x)
+        x = Encoding.from_json(encoding.read_bytes(), str(encoding)).apply(x)
     return Frames(host_frames(build, np.asarray(x, dtype=np.float32)), data.y_test, f"{data.name} test split")
 
 

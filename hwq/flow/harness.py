@@ -233,8 +233,30 @@ def run_model(
 ) -> list[Report]:
     """Run all shards at the same time, one process each, in the build folder (memory paths are relative).
 
-    Raises ToolFailed if a process could not do its work (exit code other than 0 or 1).
+    Waves get their name when they are whole. Raises ToolFailed if a process could not do its work (exit code
+    other than 0 or 1).
     """
+    traces = [s.trace for s in shards if s.trace is not None]
+    try:
+        for trace in traces:
+            _unfinished(trace).mkdir(parents=True)
+        found = _run_model(exe, build, plan, shards, options)
+        for trace in traces:
+            (_unfinished(trace) / trace.name).replace(trace)
+        return found
+    finally:
+        for trace in traces:
+            shutil.rmtree(_unfinished(trace), ignore_errors=True)
+
+
+def _unfinished(trace: Path) -> Path:
+    """The folder a trace grows in, beside its place."""
+    return trace.with_name(f".{trace.name}.{os.getpid()}.tmp")
+
+
+def _run_model(
+    exe: Path, build: Path, plan: Path, shards: Sequence[Shard], options: RunOptions
+) -> list[Report]:
     argvs: list[list[str | Path]] = []
     for s in shards:
         argv: list[str | Path] = [
@@ -259,7 +281,7 @@ def run_model(
             str(options.stop_after),
         ]
         argv += ["--outputs", s.outputs] if s.outputs else []
-        argv += ["--trace", s.trace] if s.trace is not None else []
+        argv += ["--trace", _unfinished(s.trace) / s.trace.name] if s.trace is not None else []
         s.report.unlink(missing_ok=True)
         argvs.append(argv)
     for argv, s, done in zip(argvs, shards, run_all(argvs, build), strict=True):

@@ -21,13 +21,13 @@ Outputs = NDArray[np.int64] | dict[str, NDArray[np.int64]]
 
 
 @lru_cache(maxsize=8)
-def _lowered(onnx_bytes: bytes, name: str) -> Graph:
-    return lower(read_qonnx(onnx_bytes, name=name))
+def _lowered(onnx_bytes: bytes, name: str, where: str) -> Graph:
+    return lower(read_qonnx(onnx_bytes, name=name, where=where))
 
 
 def int_graph(model: Model) -> Graph:
     """The model's int Graph (kept for the next call)."""
-    return _lowered(model.onnx_bytes, model.name)
+    return _lowered(model.onnx_bytes, model.name, model.where)
 
 
 def run(model: str | Path | Model, x: NDArray[Any], *, encoded: bool = False) -> Outputs:

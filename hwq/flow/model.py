@@ -30,6 +30,7 @@ class Model:
     encoding: Encoding | None = None
     dir: Path | None = None
     records: tuple[Record, ...] = field(default=())
+    where: str = "model"  # what a message calls it
 
     def companions(self) -> dict[str, str | bytes]:
         """The files of the model directory that travel with a build: {file name: content}."""
@@ -54,8 +55,8 @@ def load_model(spec: str | Path) -> Model:
     if path.is_dir():
         return _from_dir(path)
     if path.is_file():
-        raw, _ = load_bytes(path)
-        return Model(path.name.removesuffix(".xz").removesuffix(".onnx"), raw)
+        raw, where = load_bytes(path)
+        return Model(path.name.removesuffix(".xz").removesuffix(".onnx"), raw, where=where)
     name = path.name if str(path.parent) in (".", "models/trained") else ""
     if name in shipped():
         return _from_dir(_trained() / name)
@@ -88,9 +89,10 @@ def _from_dir(path: Path) -> Model:
         name,
         load_bytes(source)[0],
         recipe,
-        Encoding.from_json(encoding.read_text()) if encoding.is_file() else None,
+        Encoding.from_json(encoding.read_bytes(), str(encoding)) if encoding.is_file() else None,
         path.resolve(),
         tuple(record.load(path / "record.json")),
+        str(source),
     )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from hwq import record
+from hwq.data.files import npy_bytes
 from hwq.errors import DataError
 from hwq.flow import harness
 from hwq.flow.builddir import Build
@@ -42,10 +42,6 @@ def save_reproducer(build: Build, exe: Path, chunk: Chunk, shard: Shard, report:
     first, seed = _smallest(build, exe, chunk, shard, bad, options)
     lo, hi = chunk.start + first, chunk.start + bad + 1
     folder = build.path / "sim" / "repro" / f"{options.stall}-seed{seed}-frame{hi - 1}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for i, x in enumerate(frames.inputs):
-        np.save(folder / f"input{i}.npy", x[lo:hi])
     body = {
         "schema_version": SCHEMA_VERSION,
         "stall": options.stall,
@@ -56,7 +52,10 @@ def save_reproducer(build: Build, exe: Path, chunk: Chunk, shard: Shard, report:
         "message": message,
         "command": f"hwq sim {build.path} --replay {folder}",
     }
-    record.write_atomic(folder / "repro.json", json.dumps(body, indent=1) + "\n")
+    with record.whole_directory(folder) as tmp:
+        for i, x in enumerate(frames.inputs):
+            (tmp / f"input{i}.npy").write_bytes(npy_bytes(x[lo:hi]))
+        (tmp / "repro.json").write_text(json.dumps(body, indent=1) + "\n")
     return folder, hi - lo
 
 

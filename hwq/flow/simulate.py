@@ -223,14 +223,16 @@ def simulate(
     cache = Path(cache_dir) if cache_dir is not None else default_cache_dir()
     install = verilator.find()
     begin = time.monotonic()
-    exe = harness.compile_model(b.path, cache, trace=kind, jobs=jobs, install=install)
+    with record.naming(cache):
+        exe = harness.compile_model(b.path, cache, trace=kind, jobs=jobs, install=install)
     compiled = time.monotonic() - begin
     work = cache / f".run.{os.getpid()}.{time.monotonic_ns()}"
     work.mkdir(parents=True)
     job = _Job(b, exe, chosen, stall, seed, jobs, work, None if trace is None else Path(trace).resolve(),
                replay is None, f"verilator {install.version}", compiled)
     try:
-        result = _run(job, progress)
+        with record.naming(cache):
+            result = _run(job, progress)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return replace(result, bench=run_bench(b.path)) if cocotb else result

@@ -14,7 +14,7 @@ from typing import Any
 
 from hwq import targets
 from hwq.errors import ConfigError
-from hwq.record import Record, make, update, write_atomic
+from hwq.record import Record, load, make, update, write_atomic
 from hwq.report.build import read_manifest
 from hwq.tools import nextpnr, yosys
 from hwq.tools.yosys import CellCounts, SynthJob, SynthResult
@@ -41,6 +41,7 @@ def synthesize(
     if not (per_layer or whole):
         raise ConfigError("nothing to synthesize: per_layer and whole are both off")
     manifest = read_manifest(build)
+    load(build / "record.json")  # a damaged one shows now, not when results are to be saved
     family = targets_family(manifest)
     files = source_files(build)
     parts = [instance_job(i, files, build, family) for i in manifest["instances"]] if per_layer else []

@@ -600,14 +600,15 @@ def load_bytes(source: str | Path | bytes) -> tuple[bytes, str]:
         raise ModelError(f"{where}: the .xz data is corrupt ({e}); copy or export the file again") from None
 
 
-def read_qonnx(source: str | Path | bytes, name: str | None = None) -> Graph:
+def read_qonnx(source: str | Path | bytes, name: str | None = None, where: str | None = None) -> Graph:
     """QONNX file (.onnx, .onnx.xz) or bytes -> Graph of stage `real`.
 
     Shapes are frames: the leading batch axis of every tensor is dropped. Floating-point constants are taken
     as the exact numbers they are. Raises ModelError (missing or corrupt file, values that make no sense) or
-    UnsupportedOp, with every problem in one message.
+    UnsupportedOp, with every problem in one message that begins with `where` (default: the path).
     """
-    raw, where = load_bytes(source)
+    raw, origin = load_bytes(source)
+    where = where or origin
     try:
         model = onnx.load_model_from_string(raw)
     except (DecodeError, ValueError, TypeError) as e:

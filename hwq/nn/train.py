@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,46 +42,57 @@ def train(
     out: Path | None = None,
     resume: bool = True,
     progress: bool = True,
-    threads: int | None = None,
+    threads: int = 1,
     baseline: bool = True,
     cache_dir: Path | None = None,
 ) -> Path:
     """Train a recipe and write its model directory (docs/architecture.md); returns the directory.
 
     out: default runs/<name>. resume: go on from the checkpoint in `out`. baseline: also train the same net
-    in float, once for all seeds (kept in `cache_dir`). Raises ConfigError, DataError, ModelError.
+    in float, once for all seeds (kept in `cache_dir`). threads: of the CPU; the result of a seed depends on
+    their number. Raises ConfigError, DataError, ModelError.
     """
     r = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
     if seed is not None:
         r = r.model_copy(update={"train": r.train.model_copy(update={"seed": seed})})
     run = Path("runs") / r.name if out is None else Path(out)
-    run.mkdir(parents=True, exist_ok=True)
-    if threads is not None:
-        torch.set_num_threads(threads)
     dev = _device(device)
-    data = prepare(r, data_dir, dev)
+    with _threads(threads):
+        data = prepare(r, data_dir, dev)
+        run.mkdir(parents=True, exist_ok=True)  # now: a place that can't be written shows before the work
 
-    accuracy_float = (
-        _baseline(r, data, dev, cache_dir or Path.home() / ".cache" / "hwq", progress) if baseline else None
-    )
+        accuracy_float = (
+            _baseline(r, data, dev, cache_dir or Path.home() / ".cache" / "hwq", progress) if baseline else None
+        )
 
-    torch.manual_seed(r.train.seed)
-    net = build(r, data.train.x.shape[1]).to(dev)
-    if r.train.init:
-        load_float(net, Path(r.train.init), dev)
-    calibrate(net, data.train.x[: r.train.calibration])
-    best_validation = fit(
-        net, data, r.train, r.head, run / "checkpoint.pt", r.config_hash(), resume, progress, r.name
-    )
+        torch.manual_seed(r.train.seed)
+        net = build(r, data.train.x.shape[1]).to(dev)
+        if r.train.init:
+            load_float(net, Path(r.train.init), dev)
+        calibrate(net, data.train.x[: r.train.calibration])
+        best_validation = fit(
+            net, data, r.train, r.head, run / "checkpoint.pt", r.config_hash(), resume, progress, r.name
+        )
 
-    save_final(run / "checkpoint.pt", net)
-    record.write_atomic(run / "recipe.toml", r.to_toml())
-    record.write_atomic(run / "encoding.json", data.encoding.to_json())
-    save_model(
-        net, run / "model.onnx", data.train.x.shape[1], r.head, [str(n.name) for n in r.named_layers()]
-    )
-    record.update(run / "record.json", _records(r, net, data, best_validation, accuracy_float))
+        (run / "model.onnx").unlink(missing_ok=True)  # a model of an earlier recipe must not meet these files
+        save_final(run / "checkpoint.pt", net)
+        record.write_atomic(run / "recipe.toml", r.to_toml())
+        record.write_atomic(run / "encoding.json", data.encoding.to_json())
+        record.save(run / "record.json", _records(r, net, data, best_validation, accuracy_float))
+        names = [str(n.name) for n in r.named_layers()]
+        save_model(net, run / "model.onnx", data.train.x.shape[1], r.head, names)  # last: a run that has it is whole
     return run
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """torch computes with `count` CPU threads inside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def fit(

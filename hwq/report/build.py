@@ -54,7 +54,7 @@ def read_manifest(build: Path) -> dict[str, Any]:
     """manifest.json of a build directory. Raises ConfigError if missing, unreadable or of another schema."""
     path = build / "manifest.json"
     if not path.is_file():
-        fact = "is not a build directory (it has no manifest.json)" if build.is_dir() else "does not exist"
+        fact = "is not a build directory (it has no manifest.json)" if build.exists() else "does not exist"
         raise ConfigError(f"{build} {fact}; make one with 'hwq export MODEL --target NAME -o {build}'")
     try:
         manifest: dict[str, Any] = json.loads(path.read_text())

@@ -54,5 +54,8 @@ def load(name: str | Path) -> Target:
         text, label = (resources.files(__name__) / f"{name}.toml").read_text(), str(name)
     try:
         return Target(name=path.stem if path.suffix == ".toml" else str(name), **tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, ValidationError, TypeError) as e:
+    except ValidationError as e:
+        wrong = "; ".join(f"{'.'.join(map(str, err['loc']))}: {err['msg']}" for err in e.errors())
+        raise ConfigError(f"target '{label}' is not valid: {wrong}; keys: {', '.join(Target.model_fields)}") from None
+    except (tomllib.TOMLDecodeError, TypeError) as e:
         raise ConfigError(f"target '{label}' is not valid: {e}") from None

@@ -11,13 +11,14 @@ import importlib.metadata
 import json
 import re
 import sysconfig
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hwq.errors import ConfigError, ToolFailed, ToolMissing
-from hwq.record import write_atomic
+from hwq.record import whole_directory, write_atomic
 from hwq.tools.run import run, stop_all
 
 CACHE_SCHEMA = 1
@@ -232,33 +233,39 @@ def synth_xc7(
 def synth(job: SynthJob, cwd: Path, cache_dir: Path | None = None, need_netlist: bool = False) -> SynthResult:
     """Run one job in `cwd`, or take its result from the cache.
 
-    Work files go to `cwd/synth/<key>/`. Raises ConfigError if a source or memory file is missing,
-    ToolFailed if Yosys fails or if the contents of a memory file are not in the netlist it read.
+    Work files go to `cwd/synth/<key>/`, which is there when they are whole. Raises ConfigError if a source or
+    memory file is missing, ToolFailed if Yosys fails or if the contents of a memory file are not in the
+    netlist it read.
     """
     key = job_key(job, cwd)
     if not need_netlist and (hit := _load_cache(cache_dir, key, job)) is not None:
         return hit
-    work = f"synth/{key[:16]}"
-    folder = cwd / work
-    folder.mkdir(parents=True, exist_ok=True)
-    script = script_text(job, work)
-    (folder / "run.ys").write_text(script)
+    place = f"synth/{key[:16]}"
+    with whole_directory(cwd / place) as folder:
+        counts, delay = _run(job, cwd, folder, cwd / f"{place}.log")
+        (folder / "run.ys").write_text(script_text(job, place))  # to run it by hand
+    result = SynthResult(
+        job, key, counts, delay, False, f"{place}/netlist.json" if job.family not in XILINX else None
+    )
+    _save_cache(cache_dir, result)
+    return result
+
+
+def _run(job: SynthJob, cwd: Path, folder: Path, failed: Path) -> tuple[CellCounts, float | None]:
+    """Run Yosys in `cwd` with its files in `folder` below it; a log of its failure stays behind as `failed`."""
+    work = str(folder.relative_to(cwd.resolve()))
+    (folder / "run.ys").write_text(script_text(job, work))
     argv: list[str | Path] = [executable(), "-q", "-s", f"{work}/run.ys"]
     try:
         run(argv, cwd=cwd, log=folder / "yosys.log")
     except ToolFailed as e:
-        raise ToolFailed(
-            e.argv, e.code, e.log_tail, f"full log: {folder / 'yosys.log'}\n{ADDRESS_SPACE_HINT}"
-        ) from None
+        if e.code > 0:  # not stopped from outside
+            (folder / "yosys.log").replace(failed)
+        raise ToolFailed(e.argv, e.code, e.log_tail, f"full log: {failed}\n{ADDRESS_SPACE_HINT}") from None
     if job.mems:
         _check_memories(job, cwd, folder, argv)
     counts = count(_read_stat(folder / "stat.json", argv), job.family)
-    delay = _read_sta(folder / "sta.txt") if job.family in XILINX else None
-    result = SynthResult(
-        job, key, counts, delay, False, f"{work}/netlist.json" if job.family not in XILINX else None
-    )
-    _save_cache(cache_dir, result)
-    return result
+    return counts, _read_sta(folder / "sta.txt") if job.family in XILINX else None
 
 
 def synth_all(
@@ -287,7 +294,9 @@ def synth_all(
                 f.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            stop_all()
+            while not all(f.done() for f in futures):  # a worker may be about to start its process
+                stop_all()
+                time.sleep(0.05)
             raise
     return [replace(done[k], job=j) for k, j in zip(keys, jobs, strict=True)]
 
