@@ -17,6 +17,7 @@ import numpy as np
 
 from hwq import bits
 from hwq.cost import features as ft
+from hwq.dtype import IntArray
 from hwq.hw import pipeline
 from hwq.hw.design import Design, Instance
 from hwq.hw.layers import Layer
@@ -84,12 +85,17 @@ def _mvu(i: Instance) -> tuple[ft.Features, float]:
             "above": 0,
             "tree": 0,
             "multiples": 0,
-            "c_start": start,
-            "c_chain": chain,
-            "c_tree": tree,
             "w_regs": 0,
+            **constant_features(kind, start, chain, tree),
         }
     return f, float(ft.block_rams(width, depth)) if block else 0.0
+
+
+def constant_features(kind: int, start: Any, chain: Any, tree: Any) -> ft.Features:
+    """Counts of a dot product with constants; XNOR popcounts (kind 3) share more than the rest."""
+    counts = {"start": start, "chain": chain, "tree": tree}
+    used, other = ("b", "c") if kind == 3 else ("c", "b")
+    return {f"{used}_{k}": v for k, v in counts.items()} | {f"{other}_{k}": 0 for k in counts}
 
 
 def mvu_features(
@@ -122,37 +128,52 @@ def mvu_features(
         "multiples": counts[..., 3],
         "acc": acc,
         "rom": rom,
-        "c_start": 0,
-        "c_chain": 0,
-        "c_tree": 0,
+        **constant_features(kind, 0, 0, 0),
         "x_regs": simd * x_bits,
         "w_regs": np.where(block, 0, pe * simd * w_bits),
         "out": pe * acc_w,
     }
 
 
-def _threshold(i: Instance) -> ft.Features:
+def _threshold(i: Instance, widths: IntArray | None = None) -> ft.Features:
+    """widths: two's complement bits that the values of each lane really need [PE]; None: all of X_W."""
     p = i.int_param
     lanes, cf, x_w, n = p("PE"), p("CF"), p("X_W"), p("N")
     k = int(n).bit_length()
-    rows = _codes(i, 0, lanes, x_w + 1).reshape(cf, 1 << k, lanes)
+    rows = _codes(i, 0, lanes, x_w + 1).reshape(cf, 1 << k, lanes).astype(np.int64)
     s0 = int(ft.clog2(cf))
     f = {name: float(v) for name, v in ft.threshold(lanes, cf, x_w, n).items()}
-    tree = rom = 0.0
+    # Bits above a lane's width copy its sign and melt into one.
+    copies = np.zeros(lanes, dtype=np.int64) if widths is None else x_w - np.clip(widths, 1, x_w)
+    rom = 0.0
     for level in range(k):
         s = s0 + level
         t = rows[:, 1 << level : 2 << level, :].reshape(-1, lanes)
-        if s == 0:  # constants: bits below the lowest one need no look
-            low = np.array([int(v & -v).bit_length() - 1 if v else x_w for v in t[0].astype(np.int64)])
-            tree += float(np.ceil(np.maximum(x_w - low - 1, 0) / 5).sum())
-        elif s <= 3:
-            chunk = max(5 - s, 1)
-            tree += lanes * (1 + int(np.ceil(max(x_w - (6 - s), 0) / chunk)))
+        if s <= 3:
+            fixed = ~(np.bitwise_or.reduce(t, axis=0) ^ np.bitwise_and.reduce(t, axis=0))
+            low = np.bitwise_or.reduce(t, axis=0)
+            low &= -low  # below the lowest bit of any threshold no bit matters
+            counts = (fixed[:, None] >> np.arange(x_w)) & 1 & ((1 << np.arange(x_w)) >= np.maximum(low, 1)[:, None])
+            same = np.maximum(counts.sum(axis=1) - copies, 0)
+            varying = x_w - ((fixed[:, None] >> np.arange(x_w)) & 1).sum(axis=1)
+            f[f"tree{s}"] = float((1 + np.maximum(varying - (6 - s), 0) / max(5 - s, 1) + same / 5).sum())
         elif s >= 6:
-            shifts = np.arange(x_w + 1, dtype=np.uint64)
-            columns = ((t[:, :, None] >> shifts) & np.uint64(1)).astype(bool).reshape(len(t), -1)
+            shifts = np.arange(x_w + 1)
+            columns = ((t[:, :, None] >> shifts) & 1).astype(bool).reshape(len(t), -1)
             rom += ft.rom_luts(columns)
-    return f | {"tree": tree, "rom": rom, "falling": float(p("FALLING") * lanes)}
+    return f | {"rom": rom, "falling": float(p("FALLING") * lanes)}
+
+
+def row_widths(i: Instance) -> IntArray | None:
+    """Two's complement bits that every row of a matrix unit with constant weights can reach [PE]; else None."""
+    p = i.int_param
+    if i.module != "hwq_mvu" or p("SF") * p("NF") > 1 or p("W_KIND") in (1, 3):
+        return None
+    w = bits.decode(_codes(i, 0, p("PE") * p("SIMD"), p("W_BITS")).reshape(p("PE"), p("SIMD")), p("W_BITS"), True)
+    half = 1 << (p("X_BITS") - 1)
+    lo, hi = (-half, half - 1) if p("X_SIGNED") else (0, 2 * half - 1)
+    low, high = np.minimum(w * lo, w * hi).sum(axis=1), np.maximum(w * lo, w * hi).sum(axis=1)
+    return 1 + ft.clog2(np.maximum(-low, high + 1))
 
 
 def _scale(i: Instance) -> ft.Features:
@@ -244,9 +265,11 @@ def argmax_features(lanes: Any, cf: Any, x_w: int, y_w: int, pipe: Any) -> ft.Fe
     }
 
 
-def estimate_instance(i: Instance) -> Cost:
-    """LUT, FF, BRAM18 and DSP of one instance on a LUT6 part."""
+def estimate_instance(i: Instance, widths: IntArray | None = None) -> Cost:
+    """LUT, FF, BRAM18 and DSP of one instance on a LUT6 part. widths: as `row_widths`, of what feeds it."""
     f, bram = features(i)
+    if widths is not None:
+        f = _threshold(i, widths)
     lut = max(0.0, float(weigh(i.module, "lut", f)))
     ff = max(0.0, float(weigh(i.module, "ff", f)))
     return Cost(lut, ff, bram, 0.0)
@@ -256,7 +279,10 @@ def estimate_design(design: Design, target: Target) -> dict[str, dict[str, float
     """Layer name -> {lut, ff, bram18, dsp}, summed over the layer's instances."""
     found: dict[str, dict[str, float]] = {}
     for i in design.instances:
-        cost = estimate_instance(i)
+        widths = None
+        if i.module == "hwq_threshold" and (source := design.into(i.name)[0].src[0]):
+            widths = row_widths(design.instance(source))
+        cost = estimate_instance(i, widths)
         layer = found.setdefault(i.layer, dict.fromkeys(RESOURCES, 0.0))
         for r in RESOURCES:
             layer[r] += getattr(cost, r)
@@ -301,7 +327,7 @@ def fold_costs(graph: Graph, layer: Layer, pe: np.ndarray, simd: np.ndarray, tar
             for name, value in {"terms": 0, "above": 0, "tree": 0, "multiples": 0}.items():
                 f[name] = np.array(f[name])
                 f[name][k] = value
-            for name, value in {"c_start": start, "c_chain": chain, "c_tree": tree}.items():
+            for name, value in constant_features(kind, start, chain, tree).items():
                 f[name] = np.where(np.arange(len(pe)) == k, value, 0)
         lut, ff, bram = weigh("hwq_mvu", "lut", f), weigh("hwq_mvu", "ff", f), np.where(block, blocks, 0.0)
         r = ft.replay(simd * x_bits, sf, nf, 2 * sf)

@@ -230,12 +230,14 @@ def threshold(lanes: Any, cf: Any, x_w: int, n: int) -> Features:
     lanes, cf = np.asarray(lanes, dtype=np.float64), np.asarray(cf, dtype=np.float64)
     k = int(n).bit_length()
     s0 = clog2(cf)
-    tree = carry = rom = compare = np.zeros_like(lanes)
+    carry = rom = compare = np.zeros_like(lanes)
+    tree = {s: np.zeros_like(lanes) for s in range(4)}
     for level in range(k):
         s = s0 + level
         chunk = np.maximum(5 - s, 1)
-        small = 1 + np.ceil(np.maximum(x_w - (6 - s), 0) / chunk)
-        tree = tree + np.where(s <= 3, lanes * small, 0)
+        small = 1 + np.maximum(x_w - (6 - s), 0) / chunk
+        for d in tree:
+            tree[d] = tree[d] + np.where(s == d, lanes * small, 0)
         carry = carry + np.where((s == 4) | (s == 5), lanes * (x_w + 1), 0)
         rom = rom + np.where(s >= 6, lanes * expected_rom_luts(x_w + 1, cf * 2**level), 0)
         compare = compare + np.where(s >= 6, lanes * x_w, 0)
@@ -243,7 +245,7 @@ def threshold(lanes: Any, cf: Any, x_w: int, n: int) -> Features:
         "one": np.ones_like(lanes),
         "stages": np.full_like(lanes, k),
         "cf": s0,
-        "tree": tree,
+        **{f"tree{d}": v for d, v in tree.items()},
         "carry": carry,
         "rom": rom,
         "compare": compare,
