@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hwq.errors import CheckFailed
 from hwq.hw.design import Design, Instance
 from hwq.hw.schedule import Node, Times, Timing, run_net
+from hwq.hw.window import Window
 
 WIRES = ("hwq_edge_in", "hwq_edge_out")
 
@@ -34,6 +35,10 @@ def timing(instance: Instance) -> Timing:
         case "hwq_dwc":
             a, b = p("IN_LANES"), p("OUT_LANES")
             return Timing("up", n=b // a) if b >= a else Timing("down", n=a // b)
+        case "hwq_window":
+            return Timing("window", depth=p("DEPTH"), window=Window(
+                p("CHUNKS"), (p("IN_H"), p("IN_W")), (p("KH"), p("KW")), (p("SH"), p("SW")), (p("DH"), p("DW")),
+                (p("PAD_T"), p("PAD_L")), (p("OUT_H"), p("OUT_W")), p("PASSES"), bool(p("ORDER"))))
         case other:
             raise KeyError(f"no timing class for module '{other}'")
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwq.errors import CheckFailed
+from hwq.hw.window import Window, dead, need
 
 Times = list[int]
 Bound = Callable[[int], int | None]  # beat index -> first cycle, or None while an earlier beat is not known yet
@@ -24,10 +25,10 @@ Bound = Callable[[int], int | None]  # beat index -> first cycle, or None while 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Timing class and its numbers. kind: wire | fifo | pipe | reduce | replay | up | down.
+    """Timing class and its numbers. kind: wire | fifo | pipe | reduce | replay | up | down | window.
 
     d: pipeline depth (pipe, reduce); n: beats per group (reduce), sequence length (replay), ratio (up, down);
-    passes: times a sequence is sent (replay); depth: beats held (fifo, replay).
+    passes: times a sequence is sent (replay); depth: beats held (fifo, replay, window); window: its geometry.
     """
 
     kind: str
@@ -35,6 +36,7 @@ class Timing:
     n: int = 1
     passes: int = 1
     depth: int = 0
+    window: Window | None = None
 
     def beats_out(self, beats_in: int) -> int:
         """Beats that come out for `beats_in` (whole groups) going in."""
@@ -45,6 +47,9 @@ class Timing:
                 return beats_in * self.passes
             case "down":
                 return beats_in * self.n
+            case "window":
+                assert self.window is not None
+                return beats_in // self.window.frame_beats * self.window.windows * self.window.window_beats
             case _:
                 return beats_in
 
@@ -135,6 +140,23 @@ def _bounds(timing: Timing, tin: Times, tout: Times) -> tuple[Bound, Bound, list
             def take(k: int) -> int | None:
                 j = k * n - 1
                 return 0 if k == 0 else tout[j] if j < len(tout) else None
+        case "window":
+            w = timing.window
+            assert w is not None
+            frame_in, frame_out = w.frame_beats, w.windows * w.window_beats
+            needs, deads = need(w).tolist(), dead(w).tolist()
+
+            def offer(k: int) -> int | None:
+                f, j = divmod(k, frame_out)
+                if needs[j] < 0:
+                    return 0
+                i = f * frame_in + needs[j]
+                return tin[i] + 1 if i < len(tin) else None
+
+            def take(k: int) -> int | None:
+                f, i = divmod(k - depth, frame_in)
+                j = f * frame_out + deads[i] - 1
+                return 0 if j < 0 else tout[j] + 1 if j < len(tout) else None
         case _:
             raise ValueError(f"unknown timing class '{timing.kind}'")
     return offer, take, []

@@ -1,0 +1,301 @@
+// hwq_window: sliding windows over an image that streams in pixel by pixel; padding is made here.
+//   Function    A beat is LANES values of BITS bits; CHUNKS beats are a pixel, pixels in row-major order.
+//               Out, for every oy < OUT_H, ox < OUT_W:
+//               ORDER 0: for pass < PASSES, ky < KH, kx < KW, chunk: the chunk of pixel (y, x)
+//               ORDER 1: for chunk, ky, kx: the same (depthwise units and pooling; PASSES = 1)
+//               with y = oy*SH + ky*DH - PAD_T, x = ox*SW + kx*DW - PAD_L; PAD_VALUE in every lane where
+//               (y, x) is outside IN_H x IN_W.
+//   Latency     a beat can leave the cycle after it was written; padding at once, but a frame's first
+//               beat only after the frame's first input beat.
+//   Throughput  1 beat/cycle out while data is there, across rows and frames.
+//   Handshake   s_axis_tready and m_axis_tvalid come from registers (early). Class window(...).
+//   Memory      ring of DEPTH beats. Slots are released at the end of a window, up to the first pixel of
+//               the next one counted in rows of IN_W, padding included; the next frame streams in behind.
+//               Least DEPTH: CHUNKS * ((KH-1)*DH*IN_W + (KW-1)*DW + 1). Where padding makes windows step
+//               backwards (PAD_L + PAD_R > (KW-1)*DW + 1, or the same of rows), whole rows, or else whole
+//               frames, are kept: CHUNKS * IN_W * ((KH-1)*DH + 1), or CHUNKS * IN_W * IN_H.
+//               STYLE as hwq_ram.
+//   Reset       clears counters; the content of the ring is never reset.
+module hwq_window #(
+  parameter int unsigned LANES     = 4,
+  parameter int unsigned BITS      = 4,
+  parameter int unsigned CHUNKS    = 4,
+  parameter int unsigned IN_H      = 8,
+  parameter int unsigned IN_W      = 8,
+  parameter int unsigned KH        = 3,
+  parameter int unsigned KW        = 3,
+  parameter int unsigned SH        = 1,
+  parameter int unsigned SW        = 1,
+  parameter int unsigned DH        = 1,
+  parameter int unsigned DW        = 1,
+  parameter int unsigned PAD_T     = 0,
+  parameter int unsigned PAD_L     = 0,
+  parameter int unsigned OUT_H     = 6,
+  parameter int unsigned OUT_W     = 6,
+  parameter int unsigned PASSES    = 1,
+  parameter int unsigned ORDER     = 0,
+  parameter int          PAD_VALUE = 0,
+  parameter int unsigned DEPTH     = 76,
+  parameter int unsigned STYLE     = 0
+) (
+  input  logic                  clk,
+  input  logic                  rst_n,      // synchronous, active low
+  input  logic [LANES*BITS-1:0] s_axis_tdata,
+  input  logic                  s_axis_tvalid,
+  output logic                  s_axis_tready,
+  output logic [LANES*BITS-1:0] m_axis_tdata,
+  output logic                  m_axis_tvalid,
+  input  logic                  m_axis_tready
+);
+  localparam int unsigned DATA_W = LANES * BITS;
+
+  // ---- geometry; positions in the stream are counted in beats ----------------------------------
+  localparam int C       = int'(CHUNKS);
+  localparam int DEPTH_I = int'(DEPTH);
+  localparam int ROW     = int'(IN_W) * C;
+  localparam int FRAME   = int'(IN_H) * ROW;
+  localparam int SPAN_X  = int'((KW - 1) * DW);                 // last column of a window
+  localparam int SPAN_Y  = int'((KH - 1) * DH);
+  localparam int LAST_X  = int'((OUT_W - 1) * SW);              // first column of the last window
+  localparam int LAST_Y  = int'((OUT_H - 1) * SH);
+  localparam int EXTENT  = SPAN_Y * ROW + (SPAN_X + 1) * C;     // first to last beat of a window
+  localparam int ORIGIN  = int'(PAD_T) * ROW + int'(PAD_L) * C; // of the padding before the frame
+  // From a window's first beat to its successor's.
+  localparam int NEXT_X  = int'(SW) * C;
+  localparam int NEXT_Y  = int'(SH) * ROW - LAST_X * C;
+  localparam int NEXT_F  = FRAME - LAST_Y * ROW - LAST_X * C;
+  localparam int NEXT    = max(NEXT_X, max(NEXT_Y, NEXT_F));
+  // What the end of a window releases: pixels, rows or frames.
+  localparam bit BY_PIXEL = NEXT_Y >= 0 && NEXT_F >= 0;
+  localparam bit BY_ROW   = !BY_PIXEL && FRAME >= LAST_Y * ROW;
+  localparam int FREE_X  = BY_PIXEL ? NEXT_X : 0;
+  localparam int FREE_Y  = BY_PIXEL ? NEXT_Y : BY_ROW ? int'(SH) * ROW : 0;
+  localparam int FREE_F  = BY_PIXEL ? NEXT_F : BY_ROW ? FRAME - LAST_Y * ROW : FRAME;
+  localparam int HELD    = BY_PIXEL ? ORIGIN : BY_ROW ? int'(PAD_T) * ROW : 0;
+  localparam int LEAST   = BY_PIXEL ? EXTENT : BY_ROW ? (SPAN_Y + 1) * ROW : FRAME;
+
+  function automatic int max(input int a, input int b);
+    return a > b ? a : b;
+  endfunction
+  function automatic int min(input int a, input int b);
+    return a < b ? a : b;
+  endfunction
+  function automatic int modulo(input int a, input int m);
+    return (a % m + m) % m;
+  endfunction
+
+  function automatic int unsigned width(input int highest);
+    return highest > 0 ? $clog2(highest + 1) : 1;
+  endfunction
+
+  // Padding behind the image is what the last window sees there.
+  localparam bit PAD_X   = PAD_L > 0 || LAST_X + SPAN_X >= int'(IN_W + PAD_L);
+  localparam bit PAD_Y   = PAD_T > 0 || LAST_Y + SPAN_Y >= int'(IN_H + PAD_T);
+  localparam bit PADDED  = PAD_X || PAD_Y;
+
+  if (LANES < 1 || BITS < 1 || CHUNKS < 1 || IN_H < 1 || IN_W < 1 || KH < 1 || KW < 1 || SH < 1
+      || SW < 1 || DH < 1 || DW < 1 || OUT_H < 1 || OUT_W < 1 || PASSES < 1) begin : gen_bad_size
+    $error("hwq_window: LANES, BITS, CHUNKS, sizes, strides, dilations, PASSES must be at least 1");
+  end
+  if (ORDER > 1 || (ORDER == 1 && PASSES != 1)) begin : gen_bad_order
+    $error("hwq_window: ORDER=%0d, PASSES=%0d; ORDER must be 0, or 1 with PASSES=1", ORDER, PASSES);
+  end
+  if (int'(PAD_T) > SPAN_Y || int'(PAD_L) > SPAN_X || LAST_Y >= int'(IN_H + PAD_T)
+      || LAST_X >= int'(IN_W + PAD_L)) begin : gen_bad_padding
+    $error("hwq_window: a window of %0d x %0d lies in the padding of an image of %0d x %0d altogether",
+           SPAN_Y + 1, SPAN_X + 1, IN_H, IN_W);
+  end
+  if (DEPTH_I < LEAST) begin : gen_bad_depth
+    $error("hwq_window: DEPTH=%0d, must be at least %0d", DEPTH, LEAST);
+  end
+
+  // ---- loops: a step to the next beat advances loop `level` and starts those inside it again ---
+  // 0 .. 2 inside a pass (ORDER 0: chunk, kx, ky; ORDER 1: kx, ky, chunk), 3 pass, 4 ox, 5 oy, 6 frame.
+  localparam int unsigned N0 = ORDER == 0 ? CHUNKS : KW;
+  localparam int unsigned N1 = ORDER == 0 ? KW : KH;
+  localparam int unsigned N2 = ORDER == 0 ? KH : CHUNKS;
+
+  logic       push, pop, last0, last1, last2, last_pass, last_x, last_y;
+  logic [2:0] level;
+
+  assign push = s_axis_tvalid && s_axis_tready;
+  assign pop  = m_axis_tvalid && m_axis_tready;
+  assign level = !last0 ? 3'd0 : !last1 ? 3'd1 : !last2 ? 3'd2 : !last_pass ? 3'd3
+               : !last_x ? 3'd4 : !last_y ? 3'd5 : 3'd6;
+
+  hwq_last #(.COUNT(N0)) u_loop0 (.clk, .rst_n, .advance(pop), .last(last0));
+  hwq_last #(.COUNT(N1)) u_loop1 (.clk, .rst_n, .advance(pop && last0), .last(last1));
+  hwq_last #(.COUNT(N2)) u_loop2 (.clk, .rst_n, .advance(pop && last0 && last1), .last(last2));
+  hwq_last #(.COUNT(PASSES)) u_pass (
+    .clk, .rst_n, .advance(pop && last0 && last1 && last2), .last(last_pass)
+  );
+
+  // Column and row of the beat, plus the padding before them.
+  localparam int unsigned X_W = width(LAST_X + SPAN_X);
+  localparam int unsigned Y_W = width(LAST_Y + SPAN_Y);
+  typedef logic [X_W-1:0] x_t;
+  typedef logic [Y_W-1:0] y_t;
+  x_t   x_q, x_step;
+  y_t   y_q, y_step;
+  logic padding;
+
+  always_comb begin
+    unique case (level)
+      3'd0:    x_step = ORDER == 0 ? '0 : x_t'(DW);
+      3'd1:    x_step = ORDER == 0 ? x_t'(DW) : x_t'(-SPAN_X);
+      3'd2:    x_step = x_t'(-SPAN_X);
+      3'd3:    x_step = x_t'(-SPAN_X);
+      3'd4:    x_step = x_t'(int'(SW) - SPAN_X);
+      default: x_step = x_t'(-LAST_X - SPAN_X);
+    endcase
+    unique case (level)
+      3'd0:    y_step = '0;
+      3'd1:    y_step = ORDER == 0 ? '0 : y_t'(DH);
+      3'd2:    y_step = ORDER == 0 ? y_t'(DH) : y_t'(-SPAN_Y);
+      3'd3:    y_step = y_t'(-SPAN_Y);
+      3'd4:    y_step = y_t'(-SPAN_Y);
+      3'd5:    y_step = y_t'(int'(SH) - SPAN_Y);
+      default: y_step = y_t'(-LAST_Y - SPAN_Y);
+    endcase
+  end
+  always_ff @(posedge clk) begin
+    if (!rst_n) begin
+      x_q <= '0;
+      y_q <= '0;
+    end else if (pop) begin
+      x_q <= x_q + x_step;
+      y_q <= y_q + y_step;
+    end
+  end
+  // Asked only where the window's last column and row are being sent.
+  assign last_x  = OUT_W == 1 || x_q == x_t'(LAST_X + SPAN_X);
+  assign last_y  = OUT_H == 1 || y_q == y_t'(LAST_Y + SPAN_Y);
+  assign padding = PADDED && (int'(x_q) < int'(PAD_L) || 32'(x_q) >= IN_W + PAD_L
+                           || int'(y_q) < int'(PAD_T) || 32'(y_q) >= IN_H + PAD_T);
+
+  // ---- step of the position in the stream ------------------------------------------------------
+  localparam int STEP0 = ORDER == 0 ? 1 : int'(DW) * C;
+  localparam int STEP1 = ORDER == 0 ? int'(DW) * C - C + 1 : int'(DH) * ROW - SPAN_X * C;
+  localparam int STEP2 = ORDER == 0 ? int'(DH) * ROW - SPAN_X * C - C + 1 : 1 + C - EXTENT;
+  localparam int STEP3 = 1 - EXTENT;
+  localparam int STEP4 = NEXT_X + 1 - EXTENT;
+  localparam int STEP5 = NEXT_Y + 1 - EXTENT;
+  localparam int STEP6 = NEXT_F + 1 - EXTENT;
+
+  // How far the input is ahead: beats written minus position of the coming beat, minus 1. It cannot be
+  // further behind than the distance of two windows, as nearly every window has a beat to wait for.
+  localparam bit EVERY   = !PADDED || (int'(DH) <= int'(IN_H) && int'(DW) <= int'(IN_W));
+  localparam int BEHIND  = EVERY ? NEXT + (PADDED ? EXTENT : 0) : LAST_Y * ROW + LAST_X * C + EXTENT + FRAME;
+  localparam int AHEAD   = int'(DEPTH) + (BY_PIXEL ? 0 : ORIGIN);
+  localparam int unsigned AHEAD_W = 1 + $clog2(max(BEHIND, AHEAD));
+  typedef logic signed [AHEAD_W-1:0] ahead_t;
+  ahead_t ahead_q, ahead_d, ahead_step;
+  logic   unused_ahead, first_q;
+
+  always_comb begin
+    unique case (level)
+      3'd0:    ahead_step = ahead_t'(-STEP0);
+      3'd1:    ahead_step = ahead_t'(-STEP1);
+      3'd2:    ahead_step = ahead_t'(-STEP2);
+      3'd3:    ahead_step = ahead_t'(-STEP3);
+      3'd4:    ahead_step = ahead_t'(-STEP4);
+      3'd5:    ahead_step = ahead_t'(-STEP5);
+      default: ahead_step = ahead_t'(-STEP6);
+    endcase
+    if (!pop) ahead_step = '0;
+  end
+  // The bit below is the carry in: +1 for a beat written.
+  assign {ahead_d, unused_ahead} = {ahead_q, 1'b1} + {ahead_step, push};
+  assign m_axis_tvalid = (ORIGIN > 0 && first_q) ? ahead_q >= ahead_t'(ORIGIN)
+                                                 : padding || !ahead_q[AHEAD_W-1];
+
+  // Beats written minus those that may be: negative while there is room.
+  localparam int SHORT  = PADDED ? DEPTH_I + min(FRAME, NEXT + (BY_PIXEL ? 0 : ORIGIN))
+                                 : DEPTH_I + max(0, NEXT - EXTENT);
+  localparam int unsigned ROOM_W = 1 + $clog2(EVERY ? SHORT : DEPTH_I + FRAME);
+  typedef logic signed [ROOM_W-1:0] room_t;
+  room_t room_q, room_d, room_step;
+  logic  unused_room;
+
+  always_comb begin
+    unique case (level)
+      3'd4:    room_step = room_t'(-FREE_X);
+      3'd5:    room_step = room_t'(-FREE_Y);
+      3'd6:    room_step = room_t'(-FREE_F);
+      default: room_step = '0;
+    endcase
+    if (!pop) room_step = '0;
+  end
+  assign {room_d, unused_room} = {room_q, 1'b1} + {room_step, push};
+  assign s_axis_tready = room_q[ROOM_W-1];
+
+  always_ff @(posedge clk) begin
+    if (!rst_n) begin
+      ahead_q <= ahead_t'(ORIGIN - 1);
+      room_q  <= room_t'(HELD - DEPTH_I);
+      first_q <= 1'b1;
+    end else begin
+      ahead_q <= ahead_d;
+      room_q  <= room_d;
+      if (pop) first_q <= level == 3'd6;
+    end
+  end
+
+  // ---- ring ------------------------------------------------------------------------------------
+  // A power of two wraps by itself; the ring is rounded up to one where that takes no more memory.
+  localparam int unsigned ADDR_W = DEPTH > 1 ? $clog2(DEPTH) : 1;
+  localparam bit LUTS = STYLE == 1 || (STYLE == 0 && (DEPTH <= 64 || LANES * BITS * DEPTH < 8192));
+  localparam bit ROUND = STYLE != 3 && (LUTS ? (DEPTH + 63) / 64 == ((1 << ADDR_W) + 63) / 64 : ADDR_W <= 10);
+  localparam int RING = (ROUND || DEPTH == 1) ? 1 << ADDR_W : DEPTH_I;
+  typedef logic [ADDR_W-1:0] addr_t;
+  addr_t wptr_q, rptr_q, rptr_d, rptr_next;
+
+  if (RING == 1 << ADDR_W) begin : gen_power
+    addr_t step;
+    always_comb begin
+      unique case (level)
+        3'd0:    step = addr_t'(STEP0);
+        3'd1:    step = addr_t'(STEP1);
+        3'd2:    step = addr_t'(STEP2);
+        3'd3:    step = addr_t'(STEP3);
+        3'd4:    step = addr_t'(STEP4);
+        3'd5:    step = addr_t'(STEP5);
+        default: step = addr_t'(STEP6);
+      endcase
+    end
+    assign rptr_next = rptr_q + step;
+  end else begin : gen_modulo
+    // Step down into the ring, and by its size up again if that was too far.
+    logic [ADDR_W:0] step, low;
+    always_comb begin
+      unique case (level)
+        3'd0:    step = (ADDR_W+1)'(modulo(STEP0, RING) - RING);
+        3'd1:    step = (ADDR_W+1)'(modulo(STEP1, RING) - RING);
+        3'd2:    step = (ADDR_W+1)'(modulo(STEP2, RING) - RING);
+        3'd3:    step = (ADDR_W+1)'(modulo(STEP3, RING) - RING);
+        3'd4:    step = (ADDR_W+1)'(modulo(STEP4, RING) - RING);
+        3'd5:    step = (ADDR_W+1)'(modulo(STEP5, RING) - RING);
+        default: step = (ADDR_W+1)'(modulo(STEP6, RING) - RING);
+      endcase
+    end
+    assign low = {1'b0, rptr_q} + step;
+    assign rptr_next = low[ADDR_W] ? addr_t'(low) + addr_t'(RING) : addr_t'(low);
+  end
+  assign rptr_d = pop ? rptr_next : rptr_q;
+
+  always_ff @(posedge clk) begin
+    if (!rst_n) begin
+      wptr_q <= '0;
+      rptr_q <= addr_t'(modulo(-ORIGIN, RING));
+    end else begin
+      rptr_q <= rptr_d;
+      if (push) wptr_q <= (RING != 1 << ADDR_W && wptr_q == addr_t'(RING - 1)) ? '0 : wptr_q + 1'b1;
+    end
+  end
+
+  logic [DATA_W-1:0] rdata;
+  hwq_ram #(.DATA_W(DATA_W), .DEPTH(RING), .STYLE(STYLE)) u_ram (
+    .clk, .we(push), .waddr(wptr_q), .wdata(s_axis_tdata), .raddr_d(rptr_d), .raddr_q(rptr_q), .rdata
+  );
+  assign m_axis_tdata = padding ? {LANES{BITS'(PAD_VALUE)}} : rdata;
+endmodule

@@ -1,0 +1,119 @@
+"""hwq_window against its definition and the token model, to the cycle."""
+
+import random
+import shutil
+
+import hwq_hls
+import pytest
+from hwq_sim.harness.module import run_bench
+
+from hwq.errors import ConfigError
+from hwq.hw.design import Instance
+from hwq.hw.library import timing
+from hwq.hw.window import Window
+from hwq.tools.yosys import synth_xc7
+
+
+def windows(frame, w, pad_word):
+    """The definition: the words of one frame of windows, from the words of one frame of pixels."""
+    def word(oy, ox, ky, kx, c):
+        y = oy * w.stride[0] + ky * w.dilation[0] - w.pad[0]
+        x = ox * w.stride[1] + kx * w.dilation[1] - w.pad[1]
+        inside = 0 <= y < w.size[0] and 0 <= x < w.size[1]
+        return frame[(y * w.size[1] + x) * w.chunks + c] if inside else pad_word
+
+    out = []
+    for oy in range(w.out[0]):
+        for ox in range(w.out[1]):
+            if w.channels_first:
+                out += [word(oy, ox, ky, kx, c) for c in range(w.chunks) for ky in range(w.kernel[0])
+                        for kx in range(w.kernel[1])]
+            else:
+                out += [word(oy, ox, ky, kx, c) for ky in range(w.kernel[0]) for kx in range(w.kernel[1])
+                        for c in range(w.chunks)] * w.passes
+    return out
+
+
+def geometry(chunks, size, kernel, stride=(1, 1), dilation=(1, 1), pad=(0, 0, 0, 0), passes=1, first=False):
+    out = tuple((size[i] + pad[i] + pad[i + 2] - (kernel[i] - 1) * dilation[i] - 1) // stride[i] + 1
+                for i in range(2))
+    return Window(chunks, size, kernel, stride, dilation, pad[:2], out, passes, first)
+
+
+def params(w, lanes, bits, depth, pad_value=0, style=0):
+    return {"LANES": lanes, "BITS": bits, "CHUNKS": w.chunks, "IN_H": w.size[0], "IN_W": w.size[1],
+            "KH": w.kernel[0], "KW": w.kernel[1], "SH": w.stride[0], "SW": w.stride[1], "DH": w.dilation[0],
+            "DW": w.dilation[1], "PAD_T": w.pad[0], "PAD_L": w.pad[1], "OUT_H": w.out[0], "OUT_W": w.out[1],
+            "PASSES": w.passes, "ORDER": int(w.channels_first), "PAD_VALUE": pad_value, "DEPTH": depth,
+            "STYLE": style}
+
+
+def bench(w, lanes=2, bits=3, extra=0, pad_value=0, style=0, frames=3, seed=1):
+    rng = random.Random(seed)
+    p = params(w, lanes, bits, w.least_depth + extra, pad_value, style)
+    pad_word = sum((pad_value & ((1 << bits) - 1)) << (bits * i) for i in range(lanes))
+    x = [[rng.getrandbits(lanes * bits) for _ in range(w.frame_beats)] for _ in range(frames)]
+    tm = timing(Instance("dut", "hwq_window", tuple(p.items()), ""))
+    return run_bench("hwq_window", p, x, [windows(f, w, pad_word) for f in x], tm, seed=seed)
+
+
+@pytest.mark.sim
+@pytest.mark.parametrize("shape, extra, style", [
+    (dict(chunks=1, size=(5, 6), kernel=(3, 3)), 0, 0),
+    (dict(chunks=2, size=(5, 5), kernel=(3, 3), pad=(1, 1, 1, 1)), 0, 1),
+    (dict(chunks=2, size=(5, 5), kernel=(3, 3), pad=(1, 1, 1, 1), passes=3), 5, 2),
+    (dict(chunks=3, size=(6, 5), kernel=(3, 2), stride=(2, 1), pad=(1, 0, 0, 1)), 3, 3),
+    (dict(chunks=1, size=(7, 8), kernel=(3, 3), stride=(2, 3), dilation=(1, 2), pad=(0, 1, 1, 0), passes=2), 1, 0),
+    (dict(chunks=2, size=(4, 6), kernel=(2, 2), stride=(2, 2), first=True), 0, 0),
+    (dict(chunks=3, size=(5, 4), kernel=(3, 3), pad=(1, 1, 1, 1), first=True), 7, 2),
+    (dict(chunks=4, size=(6, 6), kernel=(1, 1), stride=(2, 2), passes=2), 2, 0),   # unused rows and columns
+    (dict(chunks=1, size=(1, 20), kernel=(1, 9), pad=(0, 4, 0, 4), passes=2), 0, 0),
+    (dict(chunks=1, size=(4, 4), kernel=(4, 4), passes=2), 0, 0),                  # one window
+    (dict(chunks=2, size=(3, 4), kernel=(3, 3), pad=(2, 2, 2, 2)), 0, 0),          # full padding: rows are kept
+    (dict(chunks=1, size=(3, 3), kernel=(3, 3), pad=(2, 2, 2, 2)), 4, 0),
+    (dict(chunks=1, size=(3, 4), kernel=(3, 3), dilation=(2, 3), pad=(2, 3, 2, 3)), 0, 0),
+    (dict(chunks=1, size=(2, 3), kernel=(2, 2), dilation=(4, 1), pad=(4, 0, 4, 0)), 0, 0),  # taps around the image
+    (dict(chunks=1, size=(1, 3), kernel=(1, 5), dilation=(1, 3), pad=(0, 6, 0, 6)), 0, 0),
+    (dict(chunks=1, size=(9, 9), kernel=(3, 3), pad=(1, 1, 1, 1)), 60, 0),         # runs far ahead
+    (dict(chunks=9, size=(4, 10), kernel=(3, 3), pad=(1, 1, 1, 1)), 0, 2),         # no power of two, block memory
+], ids=str)
+def test_windows_come_in_order_and_on_time(shape, extra, style):
+    bench(geometry(**shape), extra=extra, style=style, pad_value=-3)
+
+
+@pytest.mark.sim
+def test_least_ring_has_no_bubble_at_the_end_of_a_row_or_frame():
+    same = geometry(2, (6, 6), (3, 3), pad=(1, 1, 1, 1))
+    assert bench(same, frames=4).ii_cycles == 36 * 18
+
+
+@pytest.mark.sim
+def test_without_padding_the_next_frame_waits_until_its_first_row_is_in_or_the_ring_is_deeper():
+    valid = geometry(2, (6, 6), (3, 3))
+    assert bench(valid, frames=4).ii_cycles == 16 * 18 + 13
+    assert bench(valid, frames=4, extra=13).ii_cycles == 16 * 18
+
+
+def test_a_window_altogether_in_the_padding_is_refused():
+    with pytest.raises(ConfigError, match="2 rows lies in the padding"):
+        geometry(1, (4, 4), (2, 2), pad=(2, 0, 0, 0)).check()
+
+
+def test_least_depth_is_the_kernels_rows_but_one_and_its_columns():
+    assert geometry(4, (14, 14), (3, 3)).least_depth == (2 * 14 + 3) * 4
+    assert geometry(1, (32, 32), (5, 5), dilation=(2, 2), pad=(4, 4, 4, 4)).least_depth == 8 * 32 + 9
+
+
+@pytest.mark.synth
+def test_window_takes_fewer_luts_than_finn(tmp_path):
+    """3x3 on 14x14x16, 4 lanes of 4 bits; FINN's RTL in this flow: 186 LUT + 12 RAM64M, 95 FF, 5308 cycles."""
+    w = geometry(4, (14, 14), (3, 3))
+    files = hwq_hls.rtl_files("hwq_window")
+    for f in files:
+        shutil.copy(f, tmp_path)
+    cost = synth_xc7([f.name for f in files], "hwq_window", params(w, 4, 4, w.least_depth, style=1), tmp_path)
+    memory = dict(cost.cells)["RAM64M"]
+    assert memory <= 12
+    assert cost.lut - 4 * memory < 80
+    assert cost.ff < 95
+    assert w.windows * w.window_beats + w.least_depth <= 5308
