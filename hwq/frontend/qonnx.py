@@ -6,8 +6,7 @@ import hashlib
 import lzma
 import math
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,193 +14,67 @@ from typing import Any
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from hwq import dtype
 from hwq.errors import ConfigError, ModelError, UnsupportedOp
-from hwq.frontend.constant import Const, as_const, integer_grid, quantize
+from hwq.frontend.constant import Const, as_const, quantize
+from hwq.frontend.images import HANDLERS as IMAGE_HANDLERS
+from hwq.frontend.site import ONE, ZERO, Problem, Reader, Shape, Site
+from hwq.frontend.weights import code_of, quantized
 from hwq.ir import ops
-from hwq.ir.graph import BlobKey, Graph, Node, Tensor, blob
+from hwq.ir.graph import Graph, Node, Tensor
 from hwq.ir.rational import ObjectArray, to_text
 
 MAX_ACTIVATION_BITS = 16
-Shape = tuple[int, ...]
-
-
-class _Problem(Exception):
-    """One thing wrong with one node; collected, never seen by a user."""
-
-    def __init__(self, message: str, unsupported: bool = True) -> None:
-        super().__init__(message)
-        self.unsupported = unsupported
-
-
-@dataclass
-class _Reader:
-    """The file as read so far: constants, frame shapes of the other tensors, nodes, problems."""
-
-    where: str
-    batch: int = 1
-    consts: dict[str, Const] = field(default_factory=dict)
-    tensors: dict[str, Tensor] = field(default_factory=dict)
-    alias: dict[str, str] = field(default_factory=dict)  # output of an Identity -> its input
-    unknown: set[str] = field(default_factory=set)  # outputs of nodes that could not be read
-    nodes: list[Node] = field(default_factory=list)
-    blobs: dict[BlobKey, NDArray[Any]] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-    unsupported: bool = False
-    names: set[str] = field(default_factory=set)
-
-    def blob(self, array: NDArray[Any]) -> BlobKey:
-        key, a = blob(array)
-        self.blobs[key] = a
-        return key
-
-    def resolve(self, name: str) -> str:
-        while name in self.alias:
-            name = self.alias[name]
-        return name
-
-    def emit(self, name: str, op: ops.Op, inputs: Iterable[str], output: str, shape: Shape) -> None:
-        unique, i = name, 1
-        while unique in self.names:
-            unique, i = f"{name}_{i}", i + 1
-        self.names.add(unique)
-        self.tensors[output] = Tensor(output, shape)
-        self.nodes.append(Node(unique, op, tuple(inputs), (output,), source=name))
-
-    def fail(self, message: str, unsupported: bool) -> None:
-        self.problems.append(message)
-        self.unsupported |= unsupported
-
-
-@dataclass
-class _Site:
-    """One ONNX node with the reader around it: what the op handlers work on."""
-
-    r: _Reader
-    node: Any
-    name: str
-
-    def const(self, i: int, what: str) -> Const:
-        name = self.r.resolve(self.node.input[i])
-        if name not in self.r.consts:
-            raise _Problem(f"{what} ('{name}') is computed at run time; only a constant is supported")
-        return self.r.consts[name]
-
-    def optional(self, i: int, what: str) -> Const | None:
-        return self.const(i, what) if i < len(self.node.input) and self.node.input[i] else None
-
-    def attr(self, name: str, default: Any = None) -> Any:
-        for a in self.node.attribute:
-            if a.name == name:
-                value = onnx.helper.get_attribute_value(a)
-                return value.decode() if isinstance(value, bytes) else value
-        return default
-
-    def frame(self, i: int = 0) -> tuple[str, Shape]:
-        name = self.r.resolve(self.node.input[i])
-        return name, self.r.tensors[name].shape
-
-    def is_const(self, i: int) -> bool:
-        return self.r.resolve(self.node.input[i]) in self.r.consts
-
-    def param(self, values: ObjectArray, frame: Shape, axis: int | None = None) -> BlobKey:
-        """A constant as a parameter of an elementwise op: rationals [1], or [n] over the flattened frame.
-
-        With `axis` the constant is a vector along that axis of the frame; else it broadcasts as ONNX does.
-        """
-        values = np.asarray(values, dtype=object)  # arithmetic on 0-d arrays leaves bare Fractions
-        flat = values.ravel()
-        if flat.size == 0:
-            raise _Problem("empty constant", unsupported=False)
-        if all(v == flat[0] for v in flat[1:]):
-            flat = flat[:1]
-        elif axis is not None:
-            side = [1] * len(frame)
-            side[axis] = flat.size
-            flat = self._broadcast(flat.reshape(side), frame).ravel()
-        else:
-            a = values
-            if a.ndim == len(frame) + 1 and a.shape[0] == 1:
-                a = a[0]
-            flat = self._broadcast(a, frame).ravel()
-        return self.r.blob(to_text(flat))
-
-    @staticmethod
-    def _broadcast(a: ObjectArray, frame: Shape) -> ObjectArray:
-        try:
-            out = np.broadcast_to(a, frame)
-        except ValueError:
-            raise _Problem(f"constant of shape {a.shape} does not broadcast to the frame {frame}") from None
-        return out
-
-    def emit(self, op: ops.Op, inputs: Iterable[str], shape: Shape, output: str | None = None) -> None:
-        self.r.emit(self.name, op, inputs, output or self.node.output[0], shape)
-
-    def affine(
-        self,
-        x: str,
-        mul: ObjectArray,
-        add: ObjectArray,
-        shape: Shape,
-        output: str | None = None,
-        axis: int | None = None,
-    ) -> None:
-        self.emit(ops.Affine(self.param(mul, shape, axis), self.param(add, shape, axis)), [x], shape, output)
-
-
-_ONE = np.array([Fraction(1)], dtype=object)
-_ZERO = np.array([Fraction(0)], dtype=object)
 
 
 # ---- handlers: one per ONNX operator
 # ---------------------------------------------------------------------------------
 
 
-def _quant_op(s: _Site) -> tuple[ops.Quant, ObjectArray, ObjectArray]:
+def _quant_op(s: Site) -> tuple[ops.Quant, ObjectArray, ObjectArray]:
     scale = s.const(1, "scale").values()
     zero = s.const(2, "zero point").values()
     bits_all = set(s.const(3, "bit width").values().ravel())
     if len(bits_all) != 1:
-        raise _Problem(f"bit widths {sorted(map(float, bits_all))} differ within one quantizer")
+        raise Problem(f"bit widths {sorted(map(float, bits_all))} differ within one quantizer")
     bits = bits_all.pop()
     if bits.denominator != 1 or not 1 <= bits <= 32:
-        raise _Problem(f"bit width {float(bits):g} is off the grid: an integer from 1 to 32 is needed", False)
+        raise Problem(f"bit width {float(bits):g} is off the grid: an integer from 1 to 32 is needed", False)
     _check_scale(scale)
     for i, z in enumerate(zero.ravel()):
         if z.denominator != 1:
-            raise _Problem(
+            raise Problem(
                 f"zero point {float(z):g} (index {i}) is off the integer grid of the quantizer; "
                 "round it to an integer",
                 False,
             )
     signed, narrow = s.attr("signed"), s.attr("narrow")
     if signed is None or narrow is None:
-        raise _Problem("the attributes 'signed' and 'narrow' are required", False)
+        raise Problem("the attributes 'signed' and 'narrow' are required", False)
     rounding = str(s.attr("rounding_mode", "ROUND")).upper()
     if rounding not in ops.ROUNDINGS:
-        raise _Problem(f"rounding_mode '{rounding}' is not one of {', '.join(ops.ROUNDINGS)}")
+        raise Problem(f"rounding_mode '{rounding}' is not one of {', '.join(ops.ROUNDINGS)}")
     if bits == 1 and not signed and narrow:
-        raise _Problem("1 bit, unsigned and narrow leaves the single level 0; set narrow=0", False)
+        raise Problem("1 bit, unsigned and narrow leaves the single level 0; set narrow=0", False)
     return ops.Quant("", "", int(bits), bool(signed), bool(narrow), rounding), scale, zero
 
 
 def _check_scale(scale: ObjectArray) -> None:
     for i, v in enumerate(scale.ravel()):
         if v <= 0:
-            raise _Problem(f"scale {float(v):g} (index {i}) must be positive", False)
+            raise Problem(f"scale {float(v):g} (index {i}) must be positive", False)
 
 
-def _quant(s: _Site) -> None:
+def _quant(s: Site) -> None:
     op, scale, zero = _quant_op(s)
     if s.is_const(0):
         s.r.consts[s.node.output[0]] = quantize(s.const(0, "input"), op, scale, zero)
         return
     x, frame = s.frame()
     if op.bits > MAX_ACTIVATION_BITS:
-        raise _Problem(f"{op.bits}-bit activations; at most {MAX_ACTIVATION_BITS} bits are supported")
+        raise Problem(f"{op.bits}-bit activations; at most {MAX_ACTIVATION_BITS} bits are supported")
     s.emit(
         ops.Quant(s.param(scale, frame), s.param(zero, frame), op.bits, op.signed, op.narrow, op.rounding),
         [x],
@@ -209,35 +82,34 @@ def _quant(s: _Site) -> None:
     )
 
 
-def _bipolar(s: _Site) -> None:
+def _bipolar(s: Site) -> None:
     scale = s.const(1, "scale").values()
     _check_scale(scale)
     if s.is_const(0):
         op = ops.Quant("", "", 1, True, True)
-        s.r.consts[s.node.output[0]] = quantize(s.const(0, "input"), op, scale, _ZERO)
+        s.r.consts[s.node.output[0]] = quantize(s.const(0, "input"), op, scale, ZERO)
         return
     x, frame = s.frame()
     s.emit(ops.BipolarQuant(s.param(scale, frame)), [x], frame)
 
 
-def _multithreshold(s: _Site) -> None:
+def _multithreshold(s: Site) -> None:
     x, frame = s.frame()
     t = s.const(1, "thresholds").values()
     if t.ndim != 2 or t.shape[1] < 1:
-        raise _Problem(f"thresholds of shape {t.shape}; [channels, steps] is needed", False)
+        raise Problem(f"thresholds of shape {t.shape}; [channels, steps] is needed", False)
     layout = s.attr("data_layout", "") or {1: "NC", 2: "NWC", 3: "NCHW"}.get(len(frame), "")
     axis = layout.index("C") - 1 if "C" in layout else 0
     if len(t) not in (1, frame[axis] if frame else 1):
-        raise _Problem(f"{len(t)} rows of thresholds for {frame[axis]} channels", False)
+        raise Problem(f"{len(t)} rows of thresholds for {frame[axis]} channels", False)
     if len(t) > 1 and len(frame) > 1:
         side = [1] * len(frame)
         side[axis] = len(t)
-        index = np.broadcast_to(np.arange(len(t)).reshape(side), frame).ravel()
-        t = t[index]
+        t = t.reshape(*side, -1)
     scale = Fraction(float(s.attr("out_scale", 1.0)))
     offset = Fraction(float(s.attr("out_bias", 0.0)))
     if scale == 0:
-        raise _Problem("out_scale is 0: every output is the same", False)
+        raise Problem("out_scale is 0: every output is the same", False)
     s.emit(
         ops.MultiThreshold(s.r.blob(to_text(t)), s.r.blob(to_text([scale])), s.r.blob(to_text([offset]))),
         [x],
@@ -245,90 +117,67 @@ def _multithreshold(s: _Site) -> None:
     )
 
 
-def _weights(s: _Site, i: int, transpose: bool) -> tuple[Const, str]:
-    name = s.r.resolve(s.node.input[i])
-    w = s.const(i, "weight")
-    if len(w.shape) != 2:
-        raise _Problem(f"weight '{name}' of shape {w.shape}; a matrix is needed")
-    if w.ints is None:
-        grid = integer_grid(w)
-        if grid is None:
-            raise _Problem(
-                f"weight '{name}' is not quantized: its values share no grid of 16 bits or fewer; "
-                "put a Quant or BipolarQuant on it",
-                False,
-            )
-        w = grid
+def _weights(s: Site, i: int, transpose: bool) -> tuple[Const, str]:
+    w, name = quantized(s, i, 2)
     return (w if transpose else w.transposed((1, 0))), name
 
 
-def _matmul(s: _Site) -> None:
+def _matmul(s: Site) -> None:
     if s.is_const(0) and not s.is_const(1):
-        raise _Problem("a constant left operand (weights @ x); only x @ weights is supported")
+        raise Problem("a constant left operand (weights @ x); only x @ weights is supported")
     if not s.is_const(1):
-        raise _Problem("both operands are computed at run time; one must be a constant weight")
+        raise Problem("both operands are computed at run time; one must be a constant weight")
     _dense(s, *_weights(s, 1, transpose=False), s.node.output[0])
 
 
-def _dense(s: _Site, w: Const, wname: str, output: str) -> None:
+def _dense(s: Site, w: Const, wname: str, output: str) -> None:
     """Emit x @ w.T for w [MH, MW]; a scale per column is put on the input."""
     x, frame = s.frame()
     assert w.ints is not None and w.scale is not None
     mh, mw = w.shape
     if len(frame) != 1:
-        raise _Problem(f"a matrix product of frames of shape {frame}; flatten them first")
+        raise Problem(f"a matrix product of frames of shape {frame}; flatten them first")
     if frame[0] != mw:
-        raise _Problem(f"weight '{wname}' has {mw} inputs, the frame has {frame[0]}", False)
+        raise Problem(f"weight '{wname}' has {mw} inputs, the frame has {frame[0]}", False)
     ints, scale = w.ints, w.scale
     if scale.shape[1] > 1 and any(row[0] != v for row in scale for v in row):
         first = scale[:, :1]
         columns = scale[:1] / first[0, 0]
         if any(scale[m, k] != first[m, 0] * columns[0, k] for m in range(len(scale)) for k in range(mw)):
-            raise _Problem(f"weight '{wname}' has a scale per element; use one per tensor, row or column")
-        s.affine(x, columns[0], _ZERO, frame, output=f"{output}.columns")
+            raise Problem(f"weight '{wname}' has a scale per element; use one per tensor, row or column")
+        s.affine(x, columns[0], ZERO, frame, output=f"{output}.columns")
         x, scale = f"{output}.columns", first
     scale = scale[:, 0]
     flip = np.array([-1 if v < 0 else 1 for v in scale], dtype=np.int64)
-    op = ops.MatMul(s.r.blob(ints * flip[:, None]), s.param(abs(scale), (mh,)), _code(ints, w.bits, w.signed))
+    op = ops.MatMul(s.r.blob(ints * flip[:, None]), s.param(abs(scale), (mh,)), code_of(ints, w.bits, w.signed))
     s.emit(op, [x], (mh,), output)
 
 
-def _code(ints: NDArray[np.int64], bits: int, signed: bool) -> ops.Code:
-    """How hardware may store the weights, from the quantizer's type and the values it really gave."""
-    lo, hi = (int(ints.min()), int(ints.max())) if ints.size else (0, 0)
-    if bits == 1 and signed and bool(np.all(np.abs(ints) == 1)):
-        return ops.Bipolar()
-    if lo >= -1 and hi <= 1 and bits <= 2:
-        return ops.Ternary()
-    need = max(dtype.smallest(min(lo, -1), hi).bits, bits if signed else 0)
-    return ops.Uniform(need, narrow=lo > -(1 << (need - 1)))
-
-
-def _gemm(s: _Site) -> None:
+def _gemm(s: Site) -> None:
     if s.attr("transA", 0):
-        raise _Problem("transA=1")
+        raise Problem("transA=1")
     alpha, beta = (Fraction(float(s.attr(k, 1.0))) for k in ("alpha", "beta"))
     w, wname = _weights(s, 1, transpose=bool(s.attr("transB", 0)))
     bias = s.optional(2, "bias")
-    add = np.asarray(bias.values() * beta, dtype=object) if bias is not None else _ZERO
+    add = np.asarray(bias.values() * beta, dtype=object) if bias is not None else ZERO
     plain = alpha == 1 and all(v == 0 for v in add.ravel())
     out = s.node.output[0]
     _dense(s, w, wname, out if plain else f"{out}.product")
     if not plain:
-        s.affine(f"{out}.product", _ONE * alpha, add, (w.shape[0],))
+        s.affine(f"{out}.product", ONE * alpha, add, (w.shape[0],))
 
 
-def _binary(s: _Site) -> None:
+def _binary(s: Site) -> None:
     kind = s.node.op_type
     left, right = s.is_const(0), s.is_const(1)
     if not left and not right:
         (a, fa), (b, fb) = s.frame(0), s.frame(1)
         if fa != fb or kind not in ("Add", "Sub"):
-            raise _Problem(
+            raise Problem(
                 f"{kind} of two computed tensors of shapes {fa} and {fb}; only Add and Sub of equal shapes"
             )
         if kind == "Sub":
-            s.affine(b, -_ONE, _ZERO, fb, output=f"{s.node.output[0]}.minus")
+            s.affine(b, -ONE, ZERO, fb, output=f"{s.node.output[0]}.minus")
             b = f"{s.node.output[0]}.minus"
         s.emit(ops.Sum(), [a, b], fa)
         return
@@ -336,24 +185,24 @@ def _binary(s: _Site) -> None:
     c = s.const(0 if left else 1, "operand").values()
     match kind, left:
         case "Add", _:
-            s.affine(x, _ONE, c, frame)
+            s.affine(x, ONE, c, frame)
         case "Mul", _:
-            s.affine(x, c, _ZERO, frame)
+            s.affine(x, c, ZERO, frame)
         case "Sub", False:
-            s.affine(x, _ONE, -c, frame)
+            s.affine(x, ONE, -c, frame)
         case "Sub", True:
-            s.affine(x, -_ONE, c, frame)
+            s.affine(x, -ONE, c, frame)
         case "Div", False:
             if any(v == 0 for v in c.ravel()):
-                raise _Problem("division by zero", False)
-            s.affine(x, 1 / c, _ZERO, frame)
+                raise Problem("division by zero", False)
+            s.affine(x, 1 / c, ZERO, frame)
         case _:
-            raise _Problem("a constant divided by a computed tensor")
+            raise Problem("a constant divided by a computed tensor")
 
 
-def _batchnorm(s: _Site) -> None:
+def _batchnorm(s: Site) -> None:
     if s.attr("training_mode", 0):
-        raise _Problem("training_mode=1; export the model in eval mode")
+        raise Problem("training_mode=1; export the model in eval mode")
     x, frame = s.frame()
     gamma, beta, mean, var = (
         s.const(i, w).values() for i, w in ((1, "scale"), (2, "bias"), (3, "mean"), (4, "var"))
@@ -361,19 +210,19 @@ def _batchnorm(s: _Site) -> None:
     var = np.asarray(var + Fraction(float(s.attr("epsilon", 1e-5))), dtype=object)
     for i, v in enumerate(var.ravel()):
         if v <= 0:
-            raise _Problem(f"variance plus epsilon is {float(v):g} (channel {i}); it must be positive", False)
+            raise Problem(f"variance plus epsilon is {float(v):g} (channel {i}); it must be positive", False)
     s.emit(ops.BatchNorm(*(s.param(p, frame, axis=0) for p in (gamma, beta, mean, var))), [x], frame)
 
 
-def _unary(op: ops.Op) -> Callable[[_Site], None]:
-    def handler(s: _Site) -> None:
+def _unary(op: ops.Op) -> Callable[[Site], None]:
+    def handler(s: Site) -> None:
         x, frame = s.frame()
         s.emit(op, [x], frame)
 
     return handler
 
 
-def _clip(s: _Site) -> None:
+def _clip(s: Site) -> None:
     x, frame = s.frame()
     bounds: list[str | None] = []
     for i, key in ((1, "min"), (2, "max")):
@@ -383,38 +232,38 @@ def _clip(s: _Site) -> None:
     s.emit(ops.Clip(bounds[0], bounds[1]), [x], frame)
 
 
-def _hard_sigmoid(s: _Site) -> None:
+def _hard_sigmoid(s: Site) -> None:
     x, frame = s.frame()
     mid = f"{s.node.output[0]}.line"
-    alpha, beta = (_ONE * Fraction(float(s.attr(k, d))) for k, d in (("alpha", 0.2), ("beta", 0.5)))
+    alpha, beta = (ONE * Fraction(float(s.attr(k, d))) for k, d in (("alpha", 0.2), ("beta", 0.5)))
     s.affine(x, alpha, beta, frame, output=mid)
     s.emit(ops.Clip("0", "1"), [mid], frame)
 
 
-def _leaky(s: _Site) -> None:
+def _leaky(s: Site) -> None:
     x, frame = s.frame()
     s.emit(ops.LeakyRelu(str(Fraction(float(s.attr("alpha", 0.01))))), [x], frame)
 
 
-def _neg(s: _Site) -> None:
+def _neg(s: Site) -> None:
     x, frame = s.frame()
-    s.affine(x, -_ONE, _ZERO, frame)
+    s.affine(x, -ONE, ZERO, frame)
 
 
-def _identity(s: _Site) -> None:
+def _identity(s: Site) -> None:
     if s.node.op_type == "Cast" and not s.is_const(0) and s.attr("to") not in _FLOATS:
-        raise _Problem("a cast of activations to a type that is not float")
+        raise Problem("a cast of activations to a type that is not float")
     if s.node.op_type == "Dropout" and len(s.node.input) > 2 and s.node.input[2]:
         mode = s.const(2, "training_mode")
         if any(mode.numbers()):
-            raise _Problem("training_mode is true; export the model in eval mode")
+            raise Problem("training_mode is true; export the model in eval mode")
     s.r.alias[s.node.output[0]] = s.node.input[0]
 
 
 _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.UNDEFINED)
 
 
-def _target_shape(s: _Site) -> list[int]:
+def _target_shape(s: Site) -> list[int]:
     """The whole target shape, batch first, with -1 and 0 as ONNX writes them."""
     kind, frame = s.node.op_type, s.frame()[1]
     whole = [s.r.batch, *frame]
@@ -435,7 +284,7 @@ def _target_shape(s: _Site) -> list[int]:
     return [1 if i in axes else next(rest) for i in range(full)]
 
 
-def _reshape(s: _Site) -> None:
+def _reshape(s: Site) -> None:
     x, frame = s.frame()
     target = _target_shape(s)
     size = math.prod(frame)
@@ -447,40 +296,42 @@ def _reshape(s: _Site) -> None:
         if math.prod(tail) == size and -1 not in tail:
             s.emit(ops.Reshape(), [x], tuple(tail))
             return
-    raise _Problem(f"frames of shape {frame} to {target}; the leading batch axis must stay as it is")
+    raise Problem(f"frames of shape {frame} to {target}; the leading batch axis must stay as it is")
 
 
-def _softmax(s: _Site) -> None:
+def _softmax(s: Site) -> None:
     x, frame = s.frame()
     _last_axis(s, frame, -1)
     s.emit(ops.Softmax(), [x], frame)
 
 
-def _last_axis(s: _Site, frame: Shape, default: int) -> None:
+def _last_axis(s: Site, frame: Shape, default: int) -> None:
     axis = int(s.attr("axis", default))
     if len(frame) != 1 or axis % 2 != 1:
-        raise _Problem(f"axis {axis} of frames of shape {frame}; only the class axis of a flat frame")
+        raise Problem(f"axis {axis} of frames of shape {frame}; only the class axis of a flat frame")
 
 
-def _argmax(s: _Site) -> None:
+def _argmax(s: Site) -> None:
     x, frame = s.frame()
-    _last_axis(s, frame, 0)
+    axis = int(s.attr("axis", 0))
+    if axis % (len(frame) + 1) != 1:
+        raise Problem(f"axis {axis} of frames of shape {frame}; only the class axis (1)")
     if s.attr("select_last_index", 0):
-        raise _Problem("select_last_index=1; ties go to the lowest index")
-    s.emit(ops.ArgMax(), [x], (1,) if s.attr("keepdims", 1) else ())
+        raise Problem("select_last_index=1; ties go to the lowest index")
+    s.emit(ops.ArgMax(), [x], (*((1,) if s.attr("keepdims", 1) else ()), *frame[1:]))
 
 
-def _topk(s: _Site) -> None:
+def _topk(s: Site) -> None:
     x, frame = s.frame()
     _last_axis(s, frame, -1)
     k = s.const(1, "k").numbers() if len(s.node.input) > 1 else [int(s.attr("k", 1))]
     if k != [1] or not s.attr("largest", 1):
-        raise _Problem(f"k={k[0]}, largest={s.attr('largest', 1)}; only the largest one")
+        raise Problem(f"k={k[0]}, largest={s.attr('largest', 1)}; only the largest one")
     s.emit(ops.ArgMax(), [x], (1,), output=s.node.output[1])
     s.r.unknown.add(s.node.output[0])
 
 
-_HANDLERS: dict[str, Callable[[_Site], None]] = {
+_HANDLERS: dict[str, Callable[[Site], None]] = {
     "Quant": _quant,
     "IntQuant": _quant,
     "BipolarQuant": _bipolar,
@@ -511,6 +362,7 @@ _HANDLERS: dict[str, Callable[[_Site], None]] = {
     "Softmax": _softmax,
     "ArgMax": _argmax,
     "TopK": _topk,
+    **IMAGE_HANDLERS,
 }
 
 
@@ -518,7 +370,7 @@ _HANDLERS: dict[str, Callable[[_Site], None]] = {
 # ---------------------------------------------------------------------------------
 
 
-def _fold_constant(s: _Site) -> Const | None:
+def _fold_constant(s: Site) -> Const | None:
     """Evaluate a node whose inputs are all constants; None if this op isn't one that can be."""
     kind = s.node.op_type
     if kind == "Constant":
@@ -556,7 +408,7 @@ def _arith(kind: str, a: ObjectArray, b: ObjectArray) -> Any:
         case "Mul":
             return a * b
     if any(v == 0 for v in b.ravel()):
-        raise _Problem("division by zero", False)
+        raise Problem("division by zero", False)
     return a / b
 
 
@@ -570,20 +422,20 @@ def _axes(c: Const, axes: list[int], insert: bool) -> Const:
     return c.reshaped(tuple(d for i, d in enumerate(shape) if i not in drop))
 
 
-def _constant_node(s: _Site) -> Const:
+def _constant_node(s: Site) -> Const:
     for a in s.node.attribute:
         if a.name == "value":
             return as_const(numpy_helper.to_array(a.t))
         if a.name in ("value_float", "value_int", "value_floats", "value_ints"):
             return as_const(np.asarray(onnx.helper.get_attribute_value(a)))
-    raise _Problem("a Constant without a numeric value")
+    raise Problem("a Constant without a numeric value")
 
 
 # ---- the file
 # --------------------------------------------------------------------------------------------------------
 
 
-SUPPORTED = tuple(sorted({*_HANDLERS, "Constant", "Transpose (of a constant)"}))
+SUPPORTED = tuple(sorted({*_HANDLERS, "Constant"}))
 
 
 def load_bytes(source: str | Path | bytes) -> tuple[bytes, str]:
@@ -628,7 +480,7 @@ def read_qonnx(source: str | Path | bytes, name: str | None = None, where: str |
 
 
 def _read(model: Any, where: str, name: str) -> Graph:
-    r = _Reader(where)
+    r = Reader(where)
     g = model.graph
     for init in g.initializer:
         r.consts[init.name] = _initializer(r, init)
@@ -662,7 +514,7 @@ def _live(nodes: list[Node], outputs: tuple[str, ...]) -> tuple[Node, ...]:
     return tuple(reversed(kept))
 
 
-def _initializer(r: _Reader, init: Any) -> Const:
+def _initializer(r: Reader, init: Any) -> Const:
     a = numpy_helper.to_array(init)
     if a.dtype.kind not in "fiub":
         if a.dtype.kind == "V" or a.dtype.kind not in "USO":  # bfloat16 and the like come as extension types
@@ -698,7 +550,7 @@ def _int_type(text: str) -> dtype.IntType | None:
         return None
 
 
-def _unannotate_weights(r: _Reader, annotated: dict[str, str]) -> None:
+def _unannotate_weights(r: Reader, annotated: dict[str, str]) -> None:
     """Integer initializers with a QONNX datatype are quantized weights already."""
     one = np.array(Fraction(1), dtype=object)
     for name, text in annotated.items():
@@ -713,7 +565,7 @@ def _unannotate_weights(r: _Reader, annotated: dict[str, str]) -> None:
         r.consts[name] = Const(ints=ints, scale=one.reshape((1,) * ints.ndim), bits=bits, signed=kind.signed)
 
 
-def _input(r: _Reader, value: Any, annotated: dict[str, str]) -> str:
+def _input(r: Reader, value: Any, annotated: dict[str, str]) -> str:
     dims = value.type.tensor_type.shape.dim
     frame = []
     for i, d in enumerate(dims):
@@ -752,7 +604,7 @@ def _input(r: _Reader, value: Any, annotated: dict[str, str]) -> str:
     return str(value.name)
 
 
-def _output(r: _Reader, name: str) -> str:
+def _output(r: Reader, name: str) -> str:
     name = r.resolve(name)
     if name in r.unknown and not r.problems:
         r.fail(f"graph output '{name}' is not supported (the values of a TopK; use its indices)", True)
@@ -761,19 +613,19 @@ def _output(r: _Reader, name: str) -> str:
     return name
 
 
-def _read_node(r: _Reader, node: Any, name: str) -> None:
-    site = _Site(r, node, name)
+def _read_node(r: Reader, node: Any, name: str) -> None:
+    site = Site(r, node, name)
     place = f"node '{name}' ({node.op_type})"
     sources = [r.resolve(i) for i in node.input if i]
     try:
         if any(i in r.unknown for i in sources):
             if node.op_type not in _HANDLERS:
-                raise _Problem("operator is not supported")
+                raise Problem("operator is not supported")
             r.unknown |= set(node.output)
             return
         missing = [i for i in sources if i not in r.consts and i not in r.tensors]
         if missing:
-            raise _Problem(f"input '{missing[0]}' comes from no node, input or initializer", False)
+            raise Problem(f"input '{missing[0]}' comes from no node, input or initializer", False)
         if node.op_type == "Shape":
             whole = (
                 r.consts[sources[0]].shape
@@ -788,11 +640,9 @@ def _read_node(r: _Reader, node: Any, name: str) -> None:
                 r.consts[node.output[0]] = folded
                 return
         if node.op_type not in _HANDLERS:
-            if node.op_type == "Transpose":
-                raise _Problem("Transpose of a computed tensor; only of a constant")
-            raise _Problem("operator is not supported")
+            raise Problem("operator is not supported")
         _HANDLERS[node.op_type](site)
-    except _Problem as p:
+    except Problem as p:
         r.fail(f"{place}: {p}", p.unsupported)
         r.unknown |= set(node.output)
 

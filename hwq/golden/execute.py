@@ -2,7 +2,8 @@
 emitters.
 
 A matrix product runs on BLAS in float32 or float64 where the largest possible partial sum is below 2^24 or
-2^53, so that every sum is an integer the format holds exactly; in int64 otherwise.
+2^53, so that every sum is an integer the format holds exactly; in int64 otherwise. The output of a Window, which
+holds every pixel many times, is made only where it is asked for: the ops after it gather what they need from the image.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from numpy.typing import NDArray
 
 from hwq.bits import count_thresholds
 from hwq.errors import DataError
+from hwq.golden import images
 from hwq.ir import ops
 from hwq.ir.graph import Graph, Node, Tensor
 
 IntArray = NDArray[np.int64]
 AnyInt = NDArray[Any]
 CHUNK = 2048
+MEMORY = 1 << 28  # bytes of one chunk's tensors
 WIDE = 1 << 52
 
 
@@ -33,8 +36,8 @@ def execute(
 ) -> dict[str, IntArray]:
     """Run the int graph on frames of integers.
 
-    inputs: one integer array [N, ...] per graph input (any shape with the input's number of values per
-    frame), in order or by name. keep: "all", "outputs", or tensor names. given: tensor name -> integers
+    inputs: one integer array per graph input, in order or by name: [N, *shape] of the tensor or [N, n], for vectors
+    any shape with n values per frame. keep: "all", "outputs", or tensor names. given: tensor name -> integers
     [N, *shape] that the nodes after it get instead of the computed ones (which are still what is returned);
     they may leave the tensor's range.
     Returns tensor name -> int64 [N, *shape]. Raises DataError when an input is missing or has the wrong shape
@@ -58,23 +61,52 @@ def execute(
     out = {
         t: np.empty((frames, *graph.tensor(t).shape), dtype=np.int64) for t in graph.tensors if t in wanted
     }
-    steps = [(n, _RUN[type(n.op)](graph, n)) for n in graph.nodes]
-    for start in range(0, frames, CHUNK):
-        part = slice(start, min(start + CHUNK, frames))
-        env = {t: a[part] for t, a in arrays.items()}
+    steps = [(n, images.RUN.get(type(n.op), _RUN.get(type(n.op), _unknown))(graph, n)) for n in graph.nodes]
+    last = {t: i for i, n in enumerate(graph.nodes) for t in n.inputs}
+    chunk = _chunk(graph, last)
+    for start in range(0, frames, chunk):
+        part = slice(start, min(start + chunk, frames))
+        env: dict[str, Any] = {t: a[part] for t, a in arrays.items()}
         for t in out.keys() & env.keys():
             out[t][part] = env[t]
-        for n, run in steps:
-            t, y = n.outputs[0], run(*(env[t] for t in n.inputs))
-            env[t] = given[t][part] if t in given else y
+        for i, (n, run) in enumerate(steps):
+            t, xs = n.outputs[0], [env[t] for t in n.inputs]
+            if not isinstance(n.op, ops.MatVec | ops.Pool):
+                xs = [x.made() if isinstance(x, images.Lazy) else x for x in xs]
+            y = run(*xs)
             if t in out:
-                out[t][part] = y
+                out[t][part] = y.made() if isinstance(y, images.Lazy) else y
+            env[t] = given[t][part] if t in given else y
+            for used in n.inputs:
+                if last[used] == i:
+                    env.pop(used, None)
     return out
 
 
-def host_quantize(graph: Graph, inputs: Sequence[NDArray[Any]] | Mapping[str, NDArray[Any]]) -> list[AnyInt]:
-    """Float32 frames [N, ...] of each graph input -> its integers [N, C], as the host computes them.
+def _unknown(graph: Graph, n: Node) -> Callable[..., AnyInt]:
+    raise TypeError(f"node '{n.name}': {type(n.op).__name__} can't be executed")
 
+
+def _chunk(graph: Graph, last: Mapping[str, int]) -> int:
+    """How many frames at a time keep the tensors that live together within MEMORY."""
+    size = {t: v.size * np.dtype(images.small(v)).itemsize for t, v in graph.tensors.items()}
+    for n in graph.nodes:
+        if isinstance(n.op, ops.Window):  # not made; the padded image at most
+            size[n.outputs[0]] = 2 * size[n.inputs[0]]
+    live = sum(size[t] for t in graph.inputs)
+    peak = live
+    for i, n in enumerate(graph.nodes):
+        live += size[n.outputs[0]]
+        wide = 3 * graph.tensor(n.outputs[0]).size * 8  # what the op itself takes for a while
+        peak = max(peak, live + wide)
+        live -= sum(size[t] for t in set(n.inputs) if last[t] == i)
+    return max(1, min(CHUNK, MEMORY // max(peak, 1)))
+
+
+def host_quantize(graph: Graph, inputs: Sequence[NDArray[Any]] | Mapping[str, NDArray[Any]]) -> list[AnyInt]:
+    """Float32 frames [N, ...] of each graph input -> its integers [N, *shape], as the host computes them.
+
+    Frames come in the order of the ONNX input; images leave it as [H, W, C] (`Graph.layouts`).
     An input without a host quantizer is passed on as integers. Raises DataError on a wrong shape or a NaN.
     """
     if not isinstance(inputs, Mapping):
@@ -83,6 +115,8 @@ def host_quantize(graph: Graph, inputs: Sequence[NDArray[Any]] | Mapping[str, ND
     for name, host in zip(graph.inputs, graph.host, strict=True):
         t = graph.tensor(name)
         x = _flat(t, np.asarray(inputs[name]))
+        if name in graph.layouts:
+            x = graph.layouts[name].to_int(x, t)
         if host is None:
             found.append(x)
             continue
@@ -91,7 +125,7 @@ def host_quantize(graph: Graph, inputs: Sequence[NDArray[Any]] | Mapping[str, ND
             raise DataError(f"input '{name}': frame {int(np.argwhere(np.isnan(x))[0][0])} holds NaN")
         thresholds = graph.array(host.thresholds)
         falling = None if host.falling is None else graph.array(host.falling)
-        y = np.empty(x.shape, dtype=_small(t))
+        y = np.empty(x.shape, dtype=images.small(t))
         for start in range(0, len(x), CHUNK):
             y[start : start + CHUNK] = count_thresholds(
                 x[start : start + CHUNK], thresholds, host.offset, falling
@@ -125,6 +159,11 @@ def _checked(graph: Graph, inputs: Sequence[AnyInt] | Mapping[str, AnyInt]) -> d
             raise DataError(
                 f"input '{name}': {x.dtype} values; integers are needed (host_quantize makes them)"
             )
+        if len(t.shape) == 3 and x.shape[1:] not in (t.shape, (t.size,)):
+            raise DataError(
+                f"input '{name}': integers of shape {x.shape}; [frames, {', '.join(map(str, t.shape))}] is needed, "
+                "channels last (host_quantize brings frames of the model's own order into it)"
+            )
         x = _flat(t, x)
         if (int(x.min()) < max(t.lo) or int(x.max()) > min(t.hi)) and np.any((x < t.lo) | (x > t.hi)):
             raise DataError(
@@ -150,36 +189,11 @@ def _widened(graph: Graph, given: Mapping[str, AnyInt]) -> Graph:
     return graph.replace(tensors=wide)
 
 
-def _small(t: Tensor) -> type[np.signedinteger[Any]]:
-    """The smallest numpy integer type that holds a tensor and, beyond it, one more (a threshold past the
-    range).
-    """
-    top = max(max(t.hi) + 1, -min(t.lo))
-    return next(k for k in (np.int8, np.int16, np.int32, np.int64) if top <= np.iinfo(k).max)
-
-
-def _matvec(graph: Graph, n: Node) -> Callable[..., AnyInt]:
-    assert isinstance(n.op, ops.MatVec)
-    x, y = graph.tensor(n.inputs[0]), graph.tensor(n.outputs[0])
-    w = graph.array(n.op.weight)
-    top = max(abs(min(x.lo)), abs(max(x.hi)))
-    bound = int(np.abs(w).max(initial=0)) * max(top, 1) * w.shape[1] * (2 if n.op.xnor else 1)
-    kind: type[Any] = np.float32 if bound < 1 << 24 else np.float64 if bound < 1 << 53 else np.int64
-    if n.op.xnor:  # matches = sum of x where W is +1, and of 1 - x where it is -1
-        weight, base = w, (w < 0).sum(axis=1)
-    else:
-        weight, base = w, np.zeros(len(w), dtype=np.int64)
-    right = np.ascontiguousarray(weight.T.astype(kind))
-    small = _small(y)
-    shift = base.astype(kind)
-    return lambda a: (a.astype(kind) @ right + shift).astype(small)
-
-
 def _step(graph: Graph, n: Node) -> Callable[..., AnyInt]:
     assert isinstance(n.op, ops.Step)
     t, offset = graph.array(n.op.thresholds), n.op.offset
     falling = None if n.op.falling is None else graph.array(n.op.falling)
-    small = _small(graph.tensor(n.outputs[0]))
+    small = images.small(graph.tensor(n.outputs[0]))
     count_type = np.int16 if t.shape[1] < 1 << 15 else np.int32
 
     def run(x: AnyInt) -> AnyInt:
@@ -221,7 +235,6 @@ def _argmax(graph: Graph, n: Node) -> Callable[..., AnyInt]:
 
 
 _RUN: dict[type[ops.Op], Callable[[Graph, Node], Callable[..., AnyInt]]] = {
-    ops.MatVec: _matvec,
     ops.Step: _step,
     ops.Table: _table,
     ops.Combine: _combine,

@@ -77,6 +77,26 @@ class HostQuant:
 
 
 @dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the values of an ONNX frame stand in an int tensor: the frame as `shape`, its axes as `axes` says, in
+    row-major order. [C, H, W] with axes (1, 2, 0) is an image.
+    """
+
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+
+    def to_int(self, x: NDArray[Any], t: Tensor) -> NDArray[Any]:
+        """Values [N, ...] in the order of ONNX -> [N, *t.shape]."""
+        y = x.reshape(len(x), *self.shape).transpose(0, *(a + 1 for a in self.axes))
+        return y.reshape(len(x), *t.shape)
+
+    def from_int(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Inverse of `to_int`: [N, ...] in the order of the int tensor -> [N, *shape]."""
+        x = y.reshape(len(y), *(self.shape[a] for a in self.axes))
+        return x.transpose(0, *(self.axes.index(i) + 1 for i in range(len(self.axes))))
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """One operator. `source` is where it came from (ONNX node names, module path), for messages."""
 
@@ -101,6 +121,8 @@ class Graph:
     host: tuple[HostQuant | None, ...] = ()  # one per input; None: the input is integers already
     # what lowering wants the user to know (dropped channels, combine cost)
     notes: tuple[str, ...] = field(default=())
+    # graph inputs and outputs (of the int graph) whose values stand in another order than in the ONNX frame
+    layouts: Mapping[str, Layout] = field(default_factory=dict)
 
     def array(self, key: BlobKey) -> NDArray[Any]:
         return self.blobs[key]

@@ -62,14 +62,18 @@ Code = Uniform | Bipolar | Ternary
 
 @dataclass(frozen=True, slots=True)
 class MatVec(Op):
-    """y[m] = sum_k W[m, k] * x[k], W int64 [MH, MW].
+    """y[m] = sum_k W[m, k] * x[k] over the last axis, at every position; W int64 [MH, MW].
 
     With `xnor` (weights -1/+1, x in {0, 1}): y[m] = count_k(x[k] == (W[m, k] > 0)), the popcount of XNOR.
+    With `groups` G > 1 x is [K, G, C/G] with K = `taps` (the positions of the Window before, or 1), W is
+    [MH, K*C/G], and rows g*MH/G .. see x[:, g, :] flattened.
     """
 
     weight: BlobKey
     code: Code
     xnor: bool = False
+    groups: int = 1
+    taps: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +111,104 @@ class Combine(Op):
 
 @dataclass(frozen=True, slots=True)
 class ArgMax(Op):
-    """y = index of the largest channel, the lowest index on ties. Output shape (1,)."""
+    """y = index of the largest channel, the lowest index on ties; [..., C] -> [..., 1]."""
 
 
-INT_OPS: tuple[type[Op], ...] = (MatVec, Step, Table, Combine, ArgMax)
+Pair = tuple[int, int]
+Sides = tuple[int, int, int, int]  # top, left, bottom, right
+
+
+def extent(size: int, kernel: int, stride: int, dilation: int, before: int, after: int) -> int:
+    """Number of windows along one axis."""
+    return (size + before + after - (kernel - 1) * dilation - 1) // stride + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Window(Op):
+    """The neighbourhood of every output pixel as channels: [H, W, C] -> [OH, OW, KH*KW*C].
+
+    y[oy, ox, (ky*KW + kx)*C + c] = x[oy*SH + ky*DH - top, ox*SW + kx*DW - left, c], or `value` outside the
+    image; pad = (top, left, bottom, right).
+    """
+
+    kernel: Pair
+    stride: Pair
+    pad: Sides
+    dilation: Pair
+    value: int
+
+    def positions(self, shape: tuple[int, ...]) -> Pair:
+        """(OH, OW) of an image [H, W, C]."""
+        (kh, kw), (sh, sw), (t, left, b, r), (dh, dw) = self.kernel, self.stride, self.pad, self.dilation
+        return extent(shape[0], kh, sh, dh, t, b), extent(shape[1], kw, sw, dw, left, r)
+
+
+@dataclass(frozen=True, slots=True)
+class Pool(Op):
+    """kind "max" or "sum" over the K = `size` entries of each channel: [..., K*C] -> [..., C], after a Window."""
+
+    kind: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Total(Op):
+    """Sum over all positions of each channel: [H, W, C] -> [C]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Concat(Op):
+    """Inputs one after the other along the channels: N x [..., C_i] -> [..., sum C_i]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reshape(Op):
+    """Same values in the same (row-major) order under another shape, which the output tensor holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upsample(Op):
+    """Every pixel `factors` (FH, FW) times: [H, W, C] -> [H*FH, W*FW, C]."""
+
+    factors: Pair
+
+
+@dataclass(frozen=True, slots=True)
+class Spread(Op):
+    """`value` between the pixels: [H, W, C] -> [(H-1)*FH + 1, (W-1)*FW + 1, C]; y[h*FH, w*FW] = x[h, w]."""
+
+    factors: Pair
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class DepthToSpace(Op):
+    """[H, W, B*B*C] -> [H*B, W*B, C]; y[h*B + i, w*B + j, c] = x[h, w, (i*B + j)*C + c]."""
+
+    block: int
+
+
+INT_OPS: tuple[type[Op], ...] = (
+    MatVec,
+    Step,
+    Table,
+    Combine,
+    ArgMax,
+    Window,
+    Pool,
+    Total,
+    Concat,
+    Reshape,
+    Upsample,
+    Spread,
+    DepthToSpace,
+)
 
 
 # ---- REAL: as read from QONNX. Every constant is an exact rational
 # ---------------------------------------------------
-# Parameter blobs are arrays of rationals (hwq.ir.rational), one value or one per element of the flattened
-# frame.
+# Parameter blobs are arrays of rationals (hwq.ir.rational): [1], or of the frame's rank and broadcast along it as
+# in ONNX ([n] on vectors, [C, 1, 1] on images). Images are frames [C, H, W], one-dimensional ones [C, L].
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +216,7 @@ class Quant(Op):
     """QONNX Quant: y = scale * (round(clip(x / scale + zero, qmin, qmax)) - zero); 1 bit signed gives -1/+1
     instead.
 
-    scale > 0 and integer zero: rationals [1 or n]. `rounding` is one of hwq.ir.ops.ROUNDINGS.
+    scale > 0 and integer zero: rationals. `rounding` is one of hwq.ir.ops.ROUNDINGS.
     """
 
     scale: BlobKey
@@ -152,14 +244,15 @@ ROUNDINGS = ("ROUND", "HALF_EVEN", "CEIL", "FLOOR", "UP", "DOWN", "HALF_UP", "HA
 
 @dataclass(frozen=True, slots=True)
 class BipolarQuant(Op):
-    """y = scale where x >= 0, else -scale. scale > 0: rationals [1 or n]."""
+    """y = scale where x >= 0, else -scale. scale > 0: rationals."""
 
     scale: BlobKey
 
 
 @dataclass(frozen=True, slots=True)
 class MultiThreshold(Op):
-    """y = scale * count(x >= T) + offset; T rationals [1 or n, N], any order; scale and offset rationals [1].
+    """y = scale * count(x >= T) + offset; T rationals [1, N] or [frame's rank, N], any order; scale
+    and offset rationals [1].
     """
 
     thresholds: BlobKey
@@ -178,7 +271,7 @@ class MatMul(Op):
 
 @dataclass(frozen=True, slots=True)
 class Affine(Op):
-    """y = mul * x + add; rationals [1 or n] each."""
+    """y = mul * x + add; rationals each."""
 
     mul: BlobKey
     add: BlobKey
@@ -186,8 +279,7 @@ class Affine(Op):
 
 @dataclass(frozen=True, slots=True)
 class BatchNorm(Op):
-    """y = gamma * (x - mean) / sqrt(var) + beta; rationals [1 or n] each; `var` has epsilon added, and is
-    positive.
+    """y = gamma * (x - mean) / sqrt(var) + beta; rationals each; `var` has epsilon added, and is positive.
     """
 
     gamma: BlobKey
@@ -232,11 +324,6 @@ class Abs(Op):
 
 
 @dataclass(frozen=True, slots=True)
-class Reshape(Op):
-    """Same values in the same (row-major) order under another frame shape, which the output tensor holds."""
-
-
-@dataclass(frozen=True, slots=True)
 class Softmax(Op):
     """y[c] = exp(x[c]) / sum_k exp(x[k]) over the frame."""
 
@@ -246,6 +333,125 @@ class Sum(Op):
     """y = x0 + x1 of two tensors of one shape (a residual)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Conv(Op):
+    """y[m] = scale[m or 0] * sum W[m, c, ky, kx] * x[g*C/G + c, oy*SH + ky*DH - top, ox*SW + kx*DW - left], 0 outside
+    the image; [C, H, W] -> [M, OH, OW], group g = m // (M/G).
+
+    W int64 [M, C/G, KH, KW], scale > 0: rationals [1 or M]. On frames [C, L] KH = 1.
+    """
+
+    weight: BlobKey
+    scale: BlobKey
+    code: Code
+    stride: Pair
+    pad: Sides
+    dilation: Pair
+    groups: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConvTranspose(Op):
+    """The transpose of a convolution: x[c, h, w] adds scale[m] * W[c, m', ky, kx] * x to pixel (h*SH + ky*DH - top,
+    w*SW + kx*DW - left) of channel m = g*M/G + m' for c of group g; pixels outside [OH, OW] are dropped.
+
+    W int64 [C, M/G, KH, KW], scale > 0: rationals [1 or M]. `extra` rows and columns follow at the end.
+    """
+
+    weight: BlobKey
+    scale: BlobKey
+    code: Code
+    stride: Pair
+    pad: Sides
+    dilation: Pair
+    groups: int
+    extra: Pair
+
+
+@dataclass(frozen=True, slots=True)
+class MaxPool(Op):
+    """Largest value of each channel in every window; pixels outside the image don't count."""
+
+    kernel: Pair
+    stride: Pair
+    pad: Sides
+    dilation: Pair
+
+
+@dataclass(frozen=True, slots=True)
+class AvgPool(Op):
+    """Mean of each channel over every window of KH*KW pixels, 0 outside the image."""
+
+    kernel: Pair
+    stride: Pair
+    pad: Sides
+    dilation: Pair
+
+
+@dataclass(frozen=True, slots=True)
+class Mean(Op):
+    """Mean of each channel over the whole image: [C, H, W] -> [C, 1, 1] or [C], as the output tensor says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Join(Op):
+    """Inputs one after the other along `axis` of the frame."""
+
+    axis: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resize(Op):
+    """Nearest neighbour: y[c, h, w] = x[c, h // FH, w // FW]."""
+
+    factors: Pair
+
+
+@dataclass(frozen=True, slots=True)
+class PixelShuffle(Op):
+    """Depth to space: y[c, h*B + i, w*B + j] = x[(i*B + j)*C + c, h, w] ("DCR") or x[(c*B + i)*B + j, h, w] ("CRD").
+    """
+
+    block: int
+    mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pad(Op):
+    """`value` (a rational, as text) around the image."""
+
+    pad: Sides
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transpose(Op):
+    """The axes of the frame in another order, as numpy.transpose."""
+
+    axes: tuple[int, ...]
+
+
+def picture(frame: tuple[int, ...]) -> tuple[int, int, int]:
+    """(C, H, W) of an image frame; [C, L] has H = 1. Raises ValueError on any other rank."""
+    if len(frame) == 2:
+        return frame[0], 1, frame[1]
+    if len(frame) == 3:
+        return frame[0], frame[1], frame[2]
+    raise ValueError(f"a frame of shape {frame} is no image")
+
+
 ELEMENTWISE: tuple[type[Op], ...] = (Affine, BatchNorm, Relu, LeakyRelu, Clip, Sigmoid, Tanh, Abs)
 QUANTIZERS: tuple[type[Op], ...] = (Quant, BipolarQuant, MultiThreshold)
-REAL_OPS: tuple[type[Op], ...] = (*QUANTIZERS, MatMul, *ELEMENTWISE, Reshape, Softmax, Sum, ArgMax)
+IMAGE_OPS: tuple[type[Op], ...] = (Conv, ConvTranspose, MaxPool, AvgPool, Mean, Resize, PixelShuffle, Pad)
+MOVES: tuple[type[Op], ...] = (Reshape, Transpose)  # no arithmetic: values go elsewhere
+REAL_OPS: tuple[type[Op], ...] = (
+    *QUANTIZERS,
+    MatMul,
+    *ELEMENTWISE,
+    *MOVES,
+    Softmax,
+    Sum,
+    ArgMax,
+    *IMAGE_OPS,
+    Join,
+)

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from hwq.errors import ModelError
 from hwq.ir import ops
-from hwq.ir.graph import BlobKey, Exact, Graph, HostQuant, Node, Real, Tensor, blob, used_blobs
+from hwq.ir.graph import BlobKey, Exact, Graph, HostQuant, Layout, Node, Real, Tensor, blob, used_blobs
 from hwq.record import write_atomic
 
 SCHEMA_VERSION = 1
 DIGITS = 100
 _OPS = {op.__name__: op for op in (*ops.INT_OPS, *ops.REAL_OPS)}
+_USUAL = (("groups", 1), ("taps", 1))
 _CODES: dict[str, Any] = {c.__name__: c for c in (ops.Uniform, ops.Bipolar, ops.Ternary)}
 
 
@@ -51,6 +52,7 @@ def to_text(graph: Graph) -> str:
         outs = ", ".join(_tensor_text(graph.tensor(t)) for t in n.outputs)
         lines.append(f"  {n.name} = {_op_text(n.op)}({', '.join(n.inputs)}) -> {outs}")
     lines.append(f"  out {', '.join(graph.outputs)}")
+    lines += [f"  layout {k}: {list(v.shape)} transposed by {list(v.axes)}" for k, v in graph.layouts.items()]
     lines += [f"  note {note}" for note in graph.notes]
     return "\n".join(lines) + "\n"
 
@@ -77,6 +79,7 @@ def to_json(graph: Graph) -> dict[str, Any]:
         "tensors": {name: _tensor_json(t) for name, t in graph.tensors.items()},
         "blobs": sorted(used_blobs(graph.nodes, graph.host)),
         "notes": list(graph.notes),
+        "layouts": {k: {"shape": list(v.shape), "axes": list(v.axes)} for k, v in graph.layouts.items()},
     }
 
 
@@ -111,6 +114,9 @@ def from_json(body: dict[str, Any], blobs: dict[BlobKey, NDArray[Any]]) -> Graph
             fresh,
             tuple(HostQuant(**h) if h else None for h in body["host"]),
             tuple(body["notes"]),
+            {
+                k: Layout(tuple(v["shape"]), tuple(v["axes"])) for k, v in body.get("layouts", {}).items()
+            },  # none in files made before there were images
         )
     except (KeyError, TypeError, ValueError) as e:
         raise ModelError(
@@ -224,5 +230,5 @@ def _op_text(op: ops.Op) -> str:
             return "(" + ", ".join(map(one, value)) + ")"
         return value[:8] if isinstance(value, str) and value in keys else str(value)
 
-    body = ", ".join(f"{k}={one(v)}" for k, v in _fields(op).items() if v is not None)
+    body = ", ".join(f"{k}={one(v)}" for k, v in _fields(op).items() if v is not None and (k, v) not in _USUAL)
     return f"{type(op).__name__}[{body}]"

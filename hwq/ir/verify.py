@@ -82,32 +82,113 @@ def _wiring(graph: Graph) -> Iterator[str]:
 
 def _real_rules(graph: Graph, n: Node) -> Iterator[str]:
     ins, out = [graph.tensor(t) for t in n.inputs], graph.tensor(n.outputs[0])
-    want = 2 if isinstance(n.op, ops.Sum) else 1
+    want = 2 if isinstance(n.op, ops.Sum) else max(1, len(ins)) if isinstance(n.op, ops.Join) else 1
     if len(ins) != want or len(n.outputs) != 1:
         yield f"{len(ins)} inputs and {len(n.outputs)} outputs; {want} and 1 are needed"
         return
-    if isinstance(n.op, ops.MatMul):
-        mh, mw = graph.array(n.op.weight).shape
-        if ins[0].shape != (mw,) or out.shape != (mh,):
-            yield f"weight [{mh}, {mw}] between frames {ins[0].shape} and {out.shape}"
-        yield from _params(graph, n.op, mh, ("scale",))
-    elif isinstance(n.op, ops.ArgMax):
-        if out.size != 1:
-            yield f"output of shape {out.shape}, one index is needed"
-    elif ins[0].size != out.size or (not isinstance(n.op, ops.Reshape) and ins[0].shape != out.shape):
-        yield f"frames {ins[0].shape} -> {out.shape}"
-    else:
+    try:
+        shape = frame_after(graph, n.op, [t.shape for t in ins])
+    except ValueError as e:
+        yield str(e)
+        return
+    if isinstance(n.op, ops.MatMul | ops.Conv | ops.ConvTranspose):
+        yield from _params(graph, n.op, shape[:1], ("scale",))
+    elif not isinstance(n.op, ops.IMAGE_OPS):
         names = tuple(
             f for f in ("scale", "zero", "mul", "add", "gamma", "beta", "mean", "var") if hasattr(n.op, f)
         )
-        yield from _params(graph, n.op, ins[0].size, names)
+        yield from _params(graph, n.op, ins[0].shape, names)
+    moves = isinstance(n.op, ops.Reshape | ops.ArgMax | ops.Mean)
+    if (out.size != int(np.prod(shape))) if moves else (out.shape != shape):
+        yield f"frames {', '.join(str(t.shape) for t in ins)} -> {out.shape}"
 
 
-def _params(graph: Graph, op: ops.Op, n: int, names: tuple[str, ...]) -> Iterator[str]:
+def frame_after(graph: Graph, op: ops.Op, frames: list[tuple[int, ...]]) -> tuple[int, ...]:
+    """Shape of the output frame of a real op (for a Reshape: of the input). Raises ValueError where there is none."""
+    x = frames[0]
+    match op:
+        case ops.MatMul():
+            mh, mw = graph.array(op.weight).shape
+            if x != (mw,):
+                raise ValueError(f"weight [{mh}, {mw}] on a frame {x}")
+            return (mh,)
+        case ops.ArgMax():
+            return (1, *x[1:])
+        case ops.Join():
+            rest = {f[: op.axis] + f[op.axis + 1 :] for f in frames}
+            if len(rest) != 1:
+                raise ValueError(f"frames {frames} differ beside axis {op.axis}")
+            return (*x[: op.axis], sum(f[op.axis] for f in frames), *x[op.axis + 1 :])
+        case ops.Transpose():
+            return tuple(x[a] for a in op.axes)
+        case ops.Sum():
+            if frames[0] != frames[1]:
+                raise ValueError(f"frames {frames[0]} and {frames[1]}")
+            return x
+        case (
+            ops.Conv()
+            | ops.ConvTranspose()
+            | ops.MaxPool()
+            | ops.AvgPool()
+            | ops.Mean()
+            | ops.Resize()
+            | ops.PixelShuffle()
+            | ops.Pad()
+        ):
+            c, h, w = _picture_after(graph, op, *ops.picture(x))
+            if min(c, h, w) < 1:
+                raise ValueError(f"a frame {x} leaves no pixel: ({c}, {h}, {w})")
+            if len(x) == 2 and h != 1:
+                raise ValueError(f"a frame {x} becomes {h} rows")
+            return (c, w) if len(x) == 2 else (c, h, w)
+    return x
+
+
+def _picture_after(graph: Graph, op: ops.Op, c: int, h: int, w: int) -> tuple[int, int, int]:
+    match op:
+        case ops.Conv():
+            m, per, kh, kw = graph.array(op.weight).shape
+            if per * op.groups != c or m % op.groups:
+                raise ValueError(f"weight {[m, per, kh, kw]} in {op.groups} groups on {c} channels")
+            kernel = kh, kw
+        case ops.ConvTranspose():
+            channels, per, kh, kw = graph.array(op.weight).shape
+            if channels != c or c % op.groups:
+                raise ValueError(f"weight {[channels, per, kh, kw]} in {op.groups} groups on {c} channels")
+            (sh, sw), (top, left, bottom, right), (dh, dw) = op.stride, op.pad, op.dilation
+            return (
+                per * op.groups,
+                (h - 1) * sh + (kh - 1) * dh + 1 - top - bottom + op.extra[0],
+                (w - 1) * sw + (kw - 1) * dw + 1 - left - right + op.extra[1],
+            )
+        case ops.MaxPool() | ops.AvgPool():
+            m, kernel = c, op.kernel
+        case ops.Mean():
+            return c, 1, 1
+        case ops.Resize():
+            return c, h * op.factors[0], w * op.factors[1]
+        case ops.PixelShuffle():
+            if c % op.block**2:
+                raise ValueError(f"{c} channels in blocks of {op.block}x{op.block}")
+            return c // op.block**2, h * op.block, w * op.block
+        case ops.Pad():
+            return c, h + op.pad[0] + op.pad[2], w + op.pad[1] + op.pad[3]
+        case _:
+            raise TypeError(type(op).__name__)
+    window = ops.Window(kernel, op.stride, op.pad, op.dilation, 0)
+    return (m, *window.positions((h, w, c)))
+
+
+def _params(graph: Graph, op: ops.Op, frame: tuple[int, ...], names: tuple[str, ...]) -> Iterator[str]:
     for f in names:
-        size = graph.array(getattr(op, f)).size
-        if size not in (1, n):
-            yield f"{f} holds {size} values; 1 or {n} are needed"
+        shape = graph.array(getattr(op, f)).shape
+        fits = len(shape) == len(frame) and all(a in (1, b) for a, b in zip(shape, frame, strict=True))
+        if shape != (1,) and not fits:
+            yield (
+                f"{f} holds {shape[0]} values; 1 or {frame[0]} are needed"
+                if len(shape) == len(frame) == 1
+                else f"{f} of shape {shape} does not go along a frame {frame}"
+            )
 
 
 def _int_tensor(t: Tensor) -> Iterator[str]:
@@ -146,8 +227,13 @@ def _matvec(graph: Graph, n: Node) -> Iterator[str]:
     if w.ndim != 2 or w.dtype != np.int64:
         yield f"weight is {w.dtype} of shape {w.shape}; int64 [MH, MW] is needed"
         return
-    if x.channels != w.shape[1] or y.channels != w.shape[0]:
-        yield f"weight {list(w.shape)} between {x.channels} and {y.channels} channels"
+    g, k = n.op.groups, n.op.taps
+    if g < 1 or k < 1 or w.shape[0] % g or w.shape[1] % k or x.channels != w.shape[1] * g or y.channels != w.shape[0]:
+        grouped = f" in {g} groups of {k} taps" if g > 1 or k > 1 else ""
+        yield f"weight {list(w.shape)}{grouped} between {x.channels} and {y.channels} channels"
+        return
+    if x.shape[:-1] != y.shape[:-1]:
+        yield f"positions {x.shape[:-1]} -> {y.shape[:-1]}"
         return
     code, (lo, hi) = n.op.code, bounds(x)
     bits = code.bits
@@ -156,17 +242,29 @@ def _matvec(graph: Graph, n: Node) -> Iterator[str]:
     )
     if not legal:
         yield f"weights {w.min()}..{w.max()} do not fit their code {code}"
-    if n.op.xnor:
-        if not isinstance(code, ops.Bipolar) or lo.min() < 0 or hi.max() > 1:
-            yield "xnor needs bipolar weights and an input in 0..1"
-            return
-        equal, stuck = (w > 0) == (lo > 0)[None, :], lo == hi
-        always = (equal & stuck).sum(axis=1)
-        yield from _covers(y, always, always + (~stuck).sum())
+    if n.op.xnor and (not isinstance(code, ops.Bipolar) or lo.min() < 0 or hi.max() > 1):
+        yield "xnor needs bipolar weights and an input in 0..1"
         return
-    pos, neg = np.maximum(w, 0).astype(object), np.minimum(w, 0).astype(object)
-    lo_k, hi_k = lo.astype(object), hi.astype(object)
-    yield from _covers(y, pos @ lo_k + neg @ hi_k, pos @ hi_k + neg @ lo_k)
+    yield from _covers(y, *product_range(n.op, w, lo, hi))
+
+
+def product_range(op: ops.MatVec, w: IntArray, lo: IntArray, hi: IntArray) -> tuple[Any, Any]:
+    """The true range of every row of a MatVec for inputs lo..hi [channels]: two arrays [MH], int64 or object."""
+    groups, xnor = op.groups, op.xnor
+    if xnor:
+        kind: type[Any] = np.int64
+    else:
+        top = max(abs(int(lo.min())), abs(int(hi.max())))
+        kind = np.int64 if int(np.abs(w).max(initial=0)) * top * w.shape[1] < 1 << 62 else object
+    rows = w.reshape(groups, -1, w.shape[1])
+    low, high = (v.reshape(op.taps, groups, -1).transpose(1, 0, 2).reshape(groups, 1, -1) for v in (lo, hi))
+    if xnor:
+        stuck = low == high
+        always = (((rows > 0) == (low > 0)) & stuck).sum(axis=2)
+        return always.ravel(), (always + (~stuck).sum(axis=2)).ravel()
+    pos, neg = np.maximum(rows, 0).astype(kind), np.minimum(rows, 0).astype(kind)
+    low, high = (v.astype(kind).transpose(0, 2, 1) for v in (low, high))
+    return (pos @ low + neg @ high).ravel(), (pos @ high + neg @ low).ravel()
 
 
 def _step(graph: Graph, n: Node) -> Iterator[str]:
@@ -236,12 +334,114 @@ def _combine(graph: Graph, n: Node) -> Iterator[str]:
 
 def _argmax(graph: Graph, n: Node) -> Iterator[str]:
     x, y = graph.tensor(n.inputs[0]), graph.tensor(n.outputs[0])
-    if y.shape != (1,):
-        yield f"output of shape {y.shape}; (1,) is needed"
+    if y.shape != (*x.shape[:-1], 1):
+        yield f"shape {x.shape} -> {y.shape}; {(*x.shape[:-1], 1)} is needed"
     elif x.channels < 2:
         yield "fewer than two channels"
     else:
         yield from _covers(y, np.array([0]), np.array([x.channels - 1]))
+
+
+def _shape(y: Tensor, shape: tuple[int, ...]) -> Iterator[str]:
+    if y.shape != shape:
+        yield f"output of shape {y.shape}; {shape} is needed"
+
+
+def _image(x: Tensor) -> Iterator[str]:
+    if len(x.shape) != 3:
+        yield f"input of shape {x.shape}; [H, W, C] is needed"
+
+
+def _moved(graph: Graph, n: Node, shape: tuple[int, ...], lo: IntArray, hi: IntArray) -> Iterator[str]:
+    """Shape and range of an op that only moves values."""
+    y = graph.tensor(n.outputs[0])
+    wrong = list(_shape(y, shape))
+    yield from wrong or _covers(y, lo, hi)
+
+
+def _window(graph: Graph, n: Node) -> Iterator[str]:
+    assert isinstance(n.op, ops.Window)
+    op, x = n.op, graph.tensor(n.inputs[0])
+    wrong = list(_image(x))
+    if min(*op.kernel, *op.stride, *op.dilation) < 1 or min(op.pad) < 0:
+        wrong.append(f"kernel {op.kernel}, stride {op.stride}, dilation {op.dilation}, pad {op.pad}")
+    if wrong or min(op.positions(x.shape)) < 1:
+        yield from wrong or ["the image is smaller than one window"]
+        return
+    lo, hi = bounds(x)
+    if any(op.pad):
+        lo, hi = np.minimum(lo, op.value), np.maximum(hi, op.value)
+    taps = op.kernel[0] * op.kernel[1]
+    yield from _moved(graph, n, (*op.positions(x.shape), taps * x.channels), np.tile(lo, taps), np.tile(hi, taps))
+
+
+def _pool(graph: Graph, n: Node) -> Iterator[str]:
+    assert isinstance(n.op, ops.Pool)
+    x, size = graph.tensor(n.inputs[0]), n.op.size
+    if n.op.kind not in ("max", "sum") or size < 1 or x.channels % size:
+        yield f"'{n.op.kind}' over {size} entries of {x.channels}"
+        return
+    lo, hi = (v.reshape(size, -1) for v in bounds(x))
+    shape = (*x.shape[:-1], x.channels // size)
+    if n.op.kind == "max":
+        yield from _moved(graph, n, shape, lo.max(axis=0), hi.max(axis=0))
+    else:
+        yield from _moved(graph, n, shape, lo.sum(axis=0), hi.sum(axis=0))
+
+
+def _total(graph: Graph, n: Node) -> Iterator[str]:
+    x = graph.tensor(n.inputs[0])
+    wrong = list(_image(x))
+    yield from wrong
+    if not wrong:
+        lo, hi = bounds(x)
+        yield from _moved(graph, n, (x.channels,), lo * (x.size // x.channels), hi * (x.size // x.channels))
+
+
+def _concat(graph: Graph, n: Node) -> Iterator[str]:
+    xs = [graph.tensor(t) for t in n.inputs]
+    if len({x.shape[:-1] for x in xs}) != 1:
+        yield f"positions differ: {', '.join(str(x.shape) for x in xs)}"
+        return
+    ends = [np.concatenate(v) for v in zip(*(bounds(x) for x in xs), strict=True)]
+    yield from _moved(graph, n, (*xs[0].shape[:-1], sum(x.channels for x in xs)), *ends)
+
+
+def _reshape(graph: Graph, n: Node) -> Iterator[str]:
+    x, y = graph.tensor(n.inputs[0]), graph.tensor(n.outputs[0])
+    if x.size != y.size:
+        yield f"shape {x.shape} -> {y.shape}"
+        return
+    lo, hi = (np.broadcast_to(v, x.shape).reshape(-1, y.channels) for v in bounds(x))
+    yield from _covers(y, lo.min(axis=0), hi.max(axis=0))
+
+
+def _upsample(graph: Graph, n: Node) -> Iterator[str]:
+    assert isinstance(n.op, ops.Upsample | ops.Spread)
+    x, (fh, fw) = graph.tensor(n.inputs[0]), n.op.factors
+    wrong = list(_image(x)) + ([f"factors {n.op.factors}"] if min(fh, fw) < 1 else [])
+    yield from wrong
+    if wrong:
+        return
+    (h, w, c), (lo, hi) = x.shape, bounds(x)
+    if isinstance(n.op, ops.Upsample):
+        yield from _moved(graph, n, (h * fh, w * fw, c), lo, hi)
+    else:
+        lo, hi = np.minimum(lo, n.op.value), np.maximum(hi, n.op.value)
+        yield from _moved(graph, n, ((h - 1) * fh + 1, (w - 1) * fw + 1, c), lo, hi)
+
+
+def _depth_to_space(graph: Graph, n: Node) -> Iterator[str]:
+    assert isinstance(n.op, ops.DepthToSpace)
+    x, b = graph.tensor(n.inputs[0]), n.op.block
+    wrong = list(_image(x))
+    if b < 1 or x.channels % b**2:
+        wrong.append(f"{x.channels} channels in blocks of {b}x{b}")
+    yield from wrong
+    if not wrong:
+        h, w, c = x.shape
+        lo, hi = (v.reshape(b * b, -1) for v in bounds(x))
+        yield from _moved(graph, n, (h * b, w * b, c // b**2), lo.min(axis=0), hi.max(axis=0))
 
 
 _INT_RULES: dict[type[ops.Op], Callable[[Graph, Node], Iterator[str]]] = {
@@ -250,4 +450,12 @@ _INT_RULES: dict[type[ops.Op], Callable[[Graph, Node], Iterator[str]]] = {
     ops.Table: _table,
     ops.Combine: _combine,
     ops.ArgMax: _argmax,
+    ops.Window: _window,
+    ops.Pool: _pool,
+    ops.Total: _total,
+    ops.Concat: _concat,
+    ops.Reshape: _reshape,
+    ops.Upsample: _upsample,
+    ops.Spread: _upsample,
+    ops.DepthToSpace: _depth_to_space,
 }

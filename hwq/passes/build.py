@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from hwq.dtype import smallest
 from hwq.errors import UnsupportedOp, VerifyError
 from hwq.ir import ops
-from hwq.ir.graph import BlobKey, Exact, Graph, HostQuant, Node, Real, Tensor, blob
+from hwq.ir.graph import BlobKey, Exact, Graph, HostQuant, Layout, Node, Real, Tensor, blob
 from hwq.passes.chain import Chain, Line, Rationals
 from hwq.passes.exact import Number, Surd, to_mpf
 
@@ -21,15 +22,59 @@ IntArray = NDArray[np.int64]
 INT_LIMIT = 1 << 62
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Value:
-    """A real tensor as `chain` applied to the integers of tensor `base` (to a float32 graph input if
-    `floating`).
+    """A real tensor as `chain` applied, channel by channel, to the integers of tensor `base` of shape `shape` (to a
+    float32 graph input if `floating`).
+
+    order: int64, of the real frame's shape: which value of the base (counted in row-major order) each one is.
     """
 
     base: str
+    shape: tuple[int, ...]
+    order: IntArray
     chain: Chain = field(default_factory=Chain)
     floating: bool = False
+
+    @property
+    def channels(self) -> int:
+        return self.shape[-1]
+
+    @property
+    def in_order(self) -> bool:
+        """True if the values stand as they do in the frame of ONNX."""
+        return bool(np.array_equal(self.order.ravel(), np.arange(self.order.size)))
+
+    def where(self, array: NDArray[Any]) -> NDArray[Any] | None:
+        """A parameter array of the real frame as [1 or channels, ...] rows of the base, or None where it differs
+        between values of one channel.
+        """
+        frame = self.order.shape
+        lead = array.shape[: len(frame)] if array.shape[0] != 1 or array.ndim > len(frame) else array.shape[:1]
+        rest = array.shape[len(lead) :]
+        rows = array.reshape(-1, *rest)
+        if len(rows) == 1:
+            return rows
+        index = np.broadcast_to(np.arange(len(rows)).reshape(lead), frame).ravel()
+        channel = self.order.ravel() % self.channels
+        first = np.zeros(self.channels, dtype=np.int64)
+        first[channel] = index
+        if np.any(first[channel] != index):
+            _, same = np.unique(rows, axis=0, return_inverse=True)
+            if np.any(same.ravel()[first[channel]] != same.ravel()[index]):
+                return None
+        return np.asarray(rows[first])
+
+
+def as_picture(shape: tuple[int, ...]) -> IntArray:
+    """The order of an image [H, W, C] as ONNX sees it: [C, H, W]."""
+    return np.arange(int(np.prod(shape))).reshape(shape).transpose(2, 0, 1)
+
+
+def straight(base: str, shape: tuple[int, ...], chain: Chain, frame: tuple[int, ...] | None = None) -> Value:
+    """A new int tensor: a vector, or an image [H, W, C] whose real frame is [C, H, W] (or as `frame` says)."""
+    order = as_picture(shape) if len(shape) == 3 else np.arange(int(np.prod(shape)))
+    return Value(base, shape, order if frame is None else order.reshape(frame), chain)
 
 
 @dataclass
@@ -43,7 +88,8 @@ class Build:
     values: dict[str, Value] = field(default_factory=dict)  # real tensor -> meaning
     host: dict[str, HostQuant] = field(default_factory=dict)  # graph input -> its quantizer
     notes: list[str] = field(default_factory=list)
-    layers: int = 0
+    layouts: dict[str, Layout] = field(default_factory=dict)
+    layers: dict[str, int] = field(default_factory=dict)
 
     def blob(self, array: NDArray[Any]) -> BlobKey:
         key, a = blob(array)
@@ -68,8 +114,11 @@ class Build:
         hi: IntArray,
         real: Real | None,
         source: str,
+        shape: tuple[int, ...] | None = None,
     ) -> str:
-        """Append a node with one output of len(lo) channels; returns the output's name."""
+        """Append a node with one output of len(lo) channels, a vector unless `shape` says otherwise; returns the
+        output's name.
+        """
         if lo.size and (int(lo.min()) < -INT_LIMIT or int(hi.max()) > INT_LIMIT):
             raise VerifyError(
                 "int",
@@ -78,9 +127,15 @@ class Build:
                     "use fewer bits, or scales that are closer to each other"
                 ],
             )
-        self.tensors[output] = Tensor(output, (len(lo),), tuple(map(int, lo)), tuple(map(int, hi)), real)
+        self.tensors[output] = Tensor(output, shape or (len(lo),), tuple(map(int, lo)), tuple(map(int, hi)), real)
         self.nodes.append(Node(name, op, tuple(inputs), (output,), source))
         return output
+
+    def layer(self, node: Node, stem: str) -> str:
+        """A name for the layer that `node` becomes: its own where that says something, else stem0, stem1 ..."""
+        count = self.layers.get(stem, 0)
+        self.layers[stem] = count + 1
+        return self.name(layer_name(node.name, f"{stem}{count}"))
 
     def range(self, tensor: str) -> tuple[IntArray, IntArray]:
         """lo, hi of every channel, int64 [C]."""
@@ -92,9 +147,69 @@ class Build:
 
     def stem(self, tensor: str) -> str:
         """Name of the layer a tensor comes from, for naming what follows it."""
-        for suffix in ("_acc", "_out"):
+        for suffix in ("_acc", "_out", "_win", "_flat"):
             tensor = tensor.removesuffix(suffix)
         return tensor
+
+
+def layer_name(onnx_name: str, default: str) -> str:
+    """A short identifier for a layer: 'fc1' stays, '/features.2/MatMul' is features_2, 'MatMul_3' says
+    nothing.
+    """
+    path = [p for p in onnx_name.split("/") if p]
+    if len(path) > 1:
+        path = path[:-1]
+    name = re.sub(r"\W+", "_", "_".join(path)).strip("_")
+    return default if not name or re.fullmatch(rf"(node_)?({_TYPES}|linear|\d).*", name) else name
+
+
+_TYPES = "MatMul|Gemm|Conv|conv|MaxPool|max_pool|AveragePool|avg_pool|GlobalAveragePool|mean|ReduceMean|Concat|cat"
+
+
+def flat(b: Build, value: Value) -> Value:
+    """The same value on a vector: a Reshape in front of an image's integers, parameters once per pixel."""
+    if len(value.shape) == 1:
+        return value
+    t = b.tensors[value.base]
+    pixels = t.size // t.channels
+    lo, hi = (np.tile(v, pixels) for v in b.range(value.base))
+    chain = value.chain.tiled(t.channels, pixels)
+    out = b.name(f"{b.stem(value.base)}_flat")
+    found = next((n for n in b.nodes if isinstance(n.op, ops.Reshape) and n.inputs == (value.base,)), None)
+    if found is None:
+        name = b.name(f"{b.stem(value.base)}_reshape")
+        b.emit(name, ops.Reshape(), [value.base], out, lo, hi, real_of(chain, t.size), "", (t.size,))
+    else:
+        out = found.outputs[0]
+    return Value(out, (t.size,), value.order, chain)
+
+
+def image(b: Build, node: Node, value: Value, what: str) -> Value:
+    """The value as an image: base [H, W, C] in the order of the frame [C, H, W] (order has three axes)."""
+    c, h, w = ops.picture(value.order.shape)
+    order = value.order.reshape(c, h, w)
+    if value.shape == (h, w, c) and np.array_equal(order, as_picture(value.shape)):
+        return Value(value.base, value.shape, order, value.chain, value.floating)
+    raise UnsupportedOp(
+        f"node '{node.name}': {what} sees '{value.base}' with its axes in another order, or a vector cut into an image; "
+        "images must stay [C, H, W] (or [H, W, C] with one Transpose) from the input or a convolution on"
+    )
+
+
+def parameters(b: Build, node: Node, value: Value) -> tuple[Value, Graph]:
+    """(value, real graph) with the parameters of an elementwise op or quantizer as rows of the value's base [1 or
+    channels]; the value becomes a vector where they differ from pixel to pixel.
+    """
+    arrays = {k: value.where(b.real.array(k)) for k in node.op.blob_keys()}
+    if any(a is None for a in arrays.values()):
+        if value.floating or value.order.ndim > 1:
+            raise UnsupportedOp(
+                f"node '{node.name}': its parameters differ from pixel to pixel; "
+                "use one per channel, or apply it to the flattened frame"
+            )
+        value = flat(b, value)
+        arrays = {k: value.where(b.real.array(k)) for k in node.op.blob_keys()}
+    return value, b.real.replace(blobs=arrays)
 
 
 def meaning(scale: Rationals, offset: Rationals) -> Chain:

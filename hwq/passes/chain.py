@@ -164,6 +164,33 @@ class Chain:
             total *= p
         return total
 
+    def picked(self, index: Sequence[int]) -> Chain:
+        """The chain of channels that are `index` of this one's."""
+
+        def one(values: Rationals) -> Rationals:
+            return values if len(values) == 1 else _shrink([values[i] for i in index])
+
+        def fn(f: Fn) -> Fn:
+            match f:
+                case Line(mul=m, add=a):
+                    return Line(one(m), one(a))
+                case OverSqrt(var=v):
+                    return OverSqrt(one(v))
+            return f
+
+        return Chain(tuple(fn(f) for f in self.fns))
+
+    def tiled(self, channels: int, times: int) -> Chain:
+        """The chain of `channels` channels, repeated so many times."""
+        return self if self.channels == 1 else self.picked(list(range(channels)) * times)
+
+    def after(self, fn: Fn) -> Chain:
+        """`fn` followed by this chain."""
+        chain = Chain((fn,))
+        for f in self.fns:
+            chain = chain.then(f)
+        return chain
+
     @property
     def channels(self) -> int:
         """1 if every channel gets the same function, else the number of channels."""

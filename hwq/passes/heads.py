@@ -5,6 +5,7 @@ residual sums.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from typing import cast
 
@@ -15,9 +16,10 @@ from numpy.typing import NDArray
 from hwq.errors import UnsupportedOp
 from hwq.ir import ops
 from hwq.ir.graph import Node, Real
-from hwq.passes.build import Build, Value, lowest_bits, meaning, needs_line, real_of
+from hwq.passes.build import Build, Value, flat, image, lowest_bits, meaning, needs_line, real_of, straight
 from hwq.passes.chain import Bend, Chain, at
 from hwq.passes.exact import DIGITS, Number, common_step, sign, to_mpf
+from hwq.passes.layout import in_order
 
 IntArray = NDArray[np.int64]
 Pairs = list[tuple[Number, Number]]
@@ -38,6 +40,8 @@ def lower_argmax(b: Build, node: Node) -> Value:
             f"node '{node.name}': a function that flattens values (Relu, Clip ...) stands before ArgMax and "
             "makes ties; put a quantizer after it, or take the ArgMax before it"
         )
+    value = _classes(b, node, replace(value, chain=chain))
+    chain = value.chain
     lo, hi = b.range(value.base)
     classes = len(lo)
     if classes < 2:
@@ -61,8 +65,17 @@ def lower_argmax(b: Build, node: Node) -> Value:
         np.array([classes - 1]),
         Real((Fraction(1),), (Fraction(0),)),
         node.name,
+        (*value.shape[:-1], 1),
     )
-    return Value(out, meaning((Fraction(1),), (Fraction(0),)))
+    frame = b.real.tensor(node.outputs[0]).shape
+    return straight(out, (*value.shape[:-1], 1), meaning((Fraction(1),), (Fraction(0),)), frame)
+
+
+def _classes(b: Build, node: Node, value: Value) -> Value:
+    """The value with its classes along the last axis, in the order of ONNX."""
+    if value.order.ndim > 1 and value.order.size > value.order.shape[0]:
+        return image(b, node, value, "this ArgMax")
+    return in_order(b, flat(b, replace(value, order=value.order.ravel())), node.name)
 
 
 def strip_monotone(chain: Chain) -> Chain:
@@ -94,6 +107,7 @@ def _combine(b: Build, node: Node, source: str, mul: IntArray, bias: IntArray) -
         ends.max(axis=0),
         None,
         node.name,
+        b.tensors[source].shape,
     )
 
 
@@ -257,9 +271,9 @@ def _wins(c: tuple[Number, Number], d: tuple[Number, Number], x: int, y: int, st
 
 def lower_sum(b: Build, node: Node) -> Value:
     """x0 + x1 on the finest common grid: Combine with exact integer multipliers."""
-    values = [b.values[t] for t in node.inputs]
+    values = alike(b, node, [b.values[t] for t in node.inputs], "a sum")
     lines = [needs_line(v, node, "a sum") for v in values]
-    n = b.tensors[values[0].base].channels
+    shape = values[0].shape
     rows = max(len(line.mul) for line in lines)
     steps = [common_step([at(line.mul, c) for line in lines]) for c in range(rows)]
     mul = [np.array([int(at(line.mul, c) / steps[c]) for c in range(rows)], dtype=np.int64) for line in lines]
@@ -269,7 +283,7 @@ def lower_sum(b: Build, node: Node) -> Value:
     lo = np.sum([e.min(axis=0) for e in ends], axis=0)
     hi = np.sum([e.max(axis=0) for e in ends], axis=0)
     chain = meaning(tuple(steps), offset)
-    name = b.name("sum")
+    name = b.layer(node, "sum")
     out = b.emit(
         name,
         ops.Combine(tuple(b.blob(_short(m)) for m in mul), b.blob(np.zeros(1, dtype=np.int64))),
@@ -277,11 +291,26 @@ def lower_sum(b: Build, node: Node) -> Value:
         f"{name}_out",
         lo,
         hi,
-        real_of(chain, n),
+        real_of(chain, shape[-1]),
         node.name,
+        shape,
     )
-    b.notes.append(
-        f"layer '{name}': scales that differ are brought together by multipliers of up to "
-        f"{max(lowest_bits(m) for m in mul)} bits"
-    )
-    return Value(out, chain)
+    if any(np.any(m != 1) for m in mul):
+        b.notes.append(
+            f"layer '{name}': scales that differ are brought together by multipliers of up to "
+            f"{max(lowest_bits(m) for m in mul)} bits"
+        )
+    return Value(out, shape, values[0].order, chain)
+
+
+def alike(b: Build, node: Node, values: list[Value], what: str) -> list[Value]:
+    """The values on bases of one shape, in one order."""
+    if any(v.floating for v in values):
+        needs_line(next(v for v in values if v.floating), node, what)
+    if len({v.shape for v in values}) > 1:
+        values = [flat(b, v) for v in values]
+    if any(not np.array_equal(v.order, values[0].order) for v in values):
+        values = [in_order(b, flat(b, replace(v, order=v.order.ravel())), node.name) for v in values]
+        frame = b.real.tensor(node.inputs[0]).shape
+        values = [replace(v, order=v.order.reshape(frame)) for v in values]
+    return values

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 
 from hwq.errors import UnsupportedOp
 from hwq.ir import ops
 from hwq.ir.graph import Graph, Node, Tensor, used_blobs
-from hwq.passes.build import Build, Value, needs_line, real_of
+from hwq.passes.build import Build, Value, needs_line, parameters, real_of
 from hwq.passes.chain import Bend, Chain, functions
 from hwq.passes.dense import lower_matmul
 from hwq.passes.heads import lower_argmax, lower_sum, strip_monotone
+from hwq.passes.images import lower_image
+from hwq.passes.layout import arranged, describe, input_layout
 from hwq.passes.quantizers import lower_quantizer
 
 
 def to_integers(graph: Graph) -> Graph:
-    """Lower a real graph. Frames are flat vectors in row-major order; layers are named fc0, fc1 ... in order.
+    """Lower a real graph. Images become [H, W, C], other frames vectors in row-major order; layers are named conv0, fc0,
+    fc1 ... in order where the file has no names for them.
 
     A quantizer that directly follows a graph input becomes the host's (`Graph.host`). Raises UnsupportedOp
     with every node that can't be lowered, and VerifyError where 100 digits can't decide a comparison.
@@ -52,6 +56,7 @@ def to_integers(graph: Graph) -> Graph:
 
 
 def _lower(b: Build, node: Node) -> Value:
+    value = b.values[node.inputs[0]]
     match node.op:
         case ops.MatMul():
             return lower_matmul(b, node, node.op)
@@ -62,27 +67,31 @@ def _lower(b: Build, node: Node) -> Value:
         case ops.Sum():
             return lower_sum(b, node)
         case ops.Reshape():
-            return b.values[node.inputs[0]]
+            return replace(value, order=value.order.reshape(b.real.tensor(node.outputs[0]).shape))
+        case ops.Transpose(axes=axes):
+            return replace(value, order=value.order.transpose(axes))
         case ops.Softmax():
-            value = b.values[node.inputs[0]]
-            return Value(value.base, value.chain.then(Bend(node.op)), value.floating)
-    value = b.values[node.inputs[0]]
+            return replace(value, chain=value.chain.then(Bend(node.op)))
+    if isinstance(node.op, (*ops.IMAGE_OPS, ops.Join)):
+        return lower_image(b, node)
     if any(isinstance(f, Bend) and isinstance(f.op, ops.Softmax) for f in value.chain.fns):
         raise UnsupportedOp(
             f"node '{node.name}': Softmax is supported before ArgMax and at the end of a network only"
         )
+    value, params = parameters(b, node, value)
     chain = value.chain
-    for fn in functions(b.real, node.op):
+    for fn in functions(params, node.op):
         chain = chain.then(fn)
-    return Value(value.base, chain, value.floating)
+    return replace(value, chain=chain)
 
 
 def _input(b: Build, t: Tensor) -> None:
-    if not t.lo:
-        b.values[t.name] = Value(t.name, floating=True)
-        return
-    b.tensors[t.name] = Tensor(t.name, (t.size,), t.lo, t.hi, real_of(Chain(), t.size))
-    b.values[t.name] = Value(t.name)
+    shape, order, layout = input_layout(b.real, t)
+    if layout is not None:
+        b.layouts[t.name] = layout
+    b.values[t.name] = Value(t.name, shape, order, floating=not t.lo)
+    if t.lo:
+        b.tensors[t.name] = Tensor(t.name, shape, t.lo, t.hi, real_of(Chain(), shape[-1]))
 
 
 def _output(b: Build, name: str) -> str:
@@ -103,7 +112,9 @@ def _output(b: Build, name: str) -> str:
         )
     if not chain.is_affine:
         node = next(n for n in b.real.nodes if name in n.outputs)
-        needs_line(Value(value.base, chain), node, "the graph output")
+        needs_line(replace(value, chain=chain), node, "the graph output")
+    value = arranged(b, replace(value, chain=chain), name)
+    chain = value.chain
     t = b.tensors[value.base]
     real = real_of(chain, t.channels)
     if value.base in b.real.inputs or any(
@@ -111,15 +122,10 @@ def _output(b: Build, name: str) -> str:
     ):
         copy = b.name(f"{b.stem(value.base)}_copy")
         one, zero = np.ones(1, dtype=np.int64), np.zeros(1, dtype=np.int64)
-        return b.emit(
-            copy,
-            ops.Combine((b.blob(one),), b.blob(zero)),
-            [value.base],
-            f"{copy}_out",
-            *b.range(value.base),
-            real,
-            name,
-        )
+        combine = ops.Combine((b.blob(one),), b.blob(zero))
+        lo, hi = b.range(value.base)
+        return describe(b, b.emit(copy, combine, [value.base], f"{copy}_out", lo, hi, real, name, t.shape), value)
+    describe(b, t.name, value)
     b.tensors[t.name] = Tensor(t.name, t.shape, t.lo, t.hi, real)
     return t.name
 
@@ -160,4 +166,5 @@ def _finish(b: Build, outputs: tuple[str, ...]) -> Graph:
         {k: v for k, v in b.blobs.items() if k in keys},
         host,
         tuple(b.notes),
+        {rename.get(k, k): v for k, v in b.layouts.items()},
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hwq.errors import UnsupportedOp
 from hwq.ir import ops
 from hwq.ir.graph import HostQuant, Node, Tensor
-from hwq.passes.build import Build, Value, meaning, real_of
+from hwq.passes.build import Build, Value, meaning, parameters, real_of
 from hwq.passes.chain import Chain, Floats
 from hwq.passes.levels import Levels, levels, reached
 from hwq.passes.thresholds import find
@@ -23,8 +23,8 @@ MAX_FLOAT = 0x7F7FFFFF  # bits of the largest finite float32; numbers below zero
 
 def lower_quantizer(b: Build, node: Node, op: ops.Op) -> Value:
     """The integer levels of the quantizer as a tensor of their own."""
-    value = b.values[node.inputs[0]]
-    q = levels(b.real, op)
+    value, params = parameters(b, node, b.values[node.inputs[0]])
+    q = levels(params, op)
     chain = meaning(q.scale, q.offset)
     if value.floating:
         return _host(b, node, value, q, chain)
@@ -33,12 +33,12 @@ def lower_quantizer(b: Build, node: Node, op: ops.Op) -> Value:
     out = b.name(f"{b.stem(value.base)}_out")
     real = real_of(chain, len(lo))
     if any(value.chain.polarity(c) is None for c in range(value.chain.channels)):
-        return Value(_table(b, node, value, q, (name, out)), chain)
+        return Value(_table(b, node, value, q, (name, out)), value.shape, value.order, chain)
     found = find(value.chain, q, lo, hi)
     falling = b.blob(found.falling) if found.falling.any() else None
     step = ops.Step(b.blob(found.t), found.offset, falling)
-    b.emit(name, step, [value.base], out, np.array(found.lo), np.array(found.hi), real, node.name)
-    return Value(out, chain)
+    b.emit(name, step, [value.base], out, np.array(found.lo), np.array(found.hi), real, node.name, value.shape)
+    return Value(out, value.shape, value.order, chain)
 
 
 def _table(b: Build, node: Node, value: Value, q: Levels, names: tuple[str, str]) -> str:
@@ -67,6 +67,7 @@ def _table(b: Build, node: Node, value: Value, q: Levels, names: tuple[str, str]
         y_hi,
         real_of(meaning(q.scale, q.offset), len(lo)),
         node.name,
+        value.shape,
     )
 
 
@@ -83,15 +84,14 @@ def _host(b: Build, node: Node, value: Value, q: Levels, chain: Chain) -> Value:
             f"node '{node.name}': the function between input '{name}' and its quantizer is not monotone; "
             "quantize the input first"
         )
-    size = b.real.tensor(name).size
     rows = max(value.chain.channels, len(q.bounds))
     edge = np.full(rows, MAX_FLOAT, dtype=np.int64)
     found = find(value.chain, q, -edge, edge, _to_float, _to_exact)
     thresholds = from_index(found.t)
     falling = b.blob(found.falling) if found.falling.any() else None
     b.host[name] = HostQuant(b.blob(thresholds), found.offset, falling)
-    b.tensors[name] = Tensor(name, (size,), found.lo, found.hi, real_of(chain, size))
-    return Value(name, chain)
+    b.tensors[name] = Tensor(name, value.shape, found.lo, found.hi, real_of(chain, value.channels))
+    return Value(name, value.shape, value.order, chain)
 
 
 def from_index(index: IntArray) -> NDArray[np.float32]:
