@@ -260,37 +260,77 @@ def export(
 
 @app.command(epilog="Example: hwq run runs/digits-mlp --input frames.npy -o classes.npy")
 def run(
+    ctx: typer.Context,
     model: Model,
     frames: Annotated[
-        Path, typer.Option("--input", metavar="FILE.npy", help="Frames [N, ...] of raw features.")
-    ],
+        Path | None,
+        typer.Option("--input", metavar="FILE.npy", help="Frames [N, ...] of raw features (default: the test split)."),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of data sets (or HWQ_DATA).")] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", metavar="FILE.npy", help="Where to write the output.")
     ] = None,
     encoded: Annotated[
         bool, typer.Option("--encoded", help="Frames are encoded already: skip the model's feature encoding.")
     ] = False,
+    engines: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--against",
+            metavar="ENGINE",
+            help="Count where exact, float32, float64, brevitas-float32 or brevitas-float64 decides otherwise; "
+            "exit 1 if one place is not a tie; may be repeated.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Integer inference on the CPU, equal to the hardware in every bit."""
     import numpy as np
 
+    config: Config = ctx.obj
     from hwq.data.files import read_npy
+    from hwq.flow.against import ENGINES, against, check
+    from hwq.flow.infer import accuracy, load_frames
     from hwq.flow.infer import run as infer
+    from hwq.flow.model import load_model
 
-    x = read_npy(frames, "--input")
-    y = infer(model, x, encoded=encoded)
+    unknown = sorted(set(engines or ()) - set(ENGINES))
+    if unknown:
+        raise ConfigError(f"--against {', '.join(unknown)}: not an engine; there are {', '.join(ENGINES)}")
+    labels = None
+    if frames is not None:
+        x = read_npy(frames, "--input")
+        loaded = load_model(model)
+    else:
+        if encoded:
+            raise ConfigError("--encoded: the test split is raw; give encoded frames with --input")
+        loaded = load_model(model)
+        x, labels = load_frames(loaded, data or config.data_dir)
+    y = infer(loaded, x, encoded=encoded)
     outputs = y if isinstance(y, dict) else {"output": y}
+    right = None if labels is None else accuracy(loaded, outputs, labels)
+    summary: dict[str, Any] = {"frames": len(x)} | ({} if right is None else {"accuracy": right})
     if out is not None:
         _save_arrays(out, outputs)
-        _print_json({"output": str(out)}) if as_json else _console().print(
-            f"{len(x)} frames done; output in {out}", markup=False
-        )
-    elif as_json:
-        _print_json({name: v.tolist() for name, v in outputs.items()})
+        summary["output"] = str(out)
+    with _busy("comparing", quiet=as_json or not engines):
+        compared = [against(loaded, x, e, encoded=encoded) for e in dict.fromkeys(engines or ())]
+    if as_json:
+        if compared:
+            summary["against"] = [asdict(c) for c in compared]
+        elif out is None:
+            summary["outputs"] = {name: v.tolist() for name, v in outputs.items()}
+        _print_json(summary)
     else:
-        for name, v in outputs.items():
+        for name, v in outputs.items() if out is None and not compared else ():
             typer.echo(f"{name} {list(v.shape)}\n{np.array2string(v, threshold=200)}")
+        _console().print("; ".join(f"{k} {_cell(v)}" for k, v in summary.items()), markup=False)
+        for c in compared:
+            _print_rows(c.title(), list(c.rows()[0]), c.rows())
+            for line in c.lines():
+                _console().print(line, markup=False)
+    for c in compared:
+        check(c)
 
 
 @app.command(epilog="Example: hwq sim build/digits-mlp-pynq-z2 --frames 100 --stall random")

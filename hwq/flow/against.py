@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwq.errors import ConfigError, MismatchError, ModelError
+from hwq.errors import MismatchError, ModelError, UnsupportedOp
 from hwq.flow.infer import features, int_graph
 from hwq.flow.model import Model
 from hwq.frontend import read_qonnx
@@ -31,6 +31,10 @@ class Comparison:
     decisions: tuple[Difference, ...]
 
     @property
+    def outputs(self) -> int:
+        return sum(d.outputs for d in self.decisions)
+
+    @property
     def flips(self) -> int:
         return sum(len(d.flips) for d in self.decisions)
 
@@ -38,27 +42,51 @@ class Comparison:
     def ties(self) -> int:
         return sum(d.ties for d in self.decisions)
 
-    def failures(self) -> list[str]:
-        """A sentence for every difference that is not a tie."""
-        return [
-            f"'{d.decision}' frame {f.frame} channel {f.channel}: {self.engine} gives {f.engine}, the integer network "
-            f"{f.hwq}; {f.distance:.3g} from the boundary, rounding errors reach {f.reach:.3g}"
-            for d in self.decisions
-            for f in d.flips
-            if not f.tie
+    def title(self) -> str:
+        return f"{self.engine}: {self.flips} of {self.outputs} decisions differ, {self.ties} of them ties"
+
+    def rows(self) -> list[dict[str, object]]:
+        """One table row per decision. distance, reach: of the difference that is hardest to explain."""
+        rows: list[dict[str, object]] = []
+        for d in self.decisions:
+            worst = max(d.flips, key=lambda f: f.distance / f.reach if f.reach else np.inf, default=None)
+            rows.append(
+                {
+                    "decision": d.decision,
+                    "outputs": d.outputs,
+                    "differ": len(d.flips),
+                    "ties": d.ties,
+                    "downstream": d.downstream,
+                    "distance": worst and worst.distance,
+                    "error bound": worst and worst.reach,
+                }
+            )
+        return rows
+
+    def lines(self, ties: bool = True) -> list[str]:
+        """A sentence for every difference, at most SHOWN of them; without `ties`, for those that are more."""
+        found = [(d, f) for d in self.decisions for f in d.flips if ties or not f.tie]
+        lines = [
+            f"{d.decision} frame {f.frame} channel {f.channel}: {self.engine} {f.engine}, integer network {f.hwq}; "
+            f"{f.distance:.3g} from the boundary, rounding errors reach {f.reach:.3g}"
+            for d, f in found[:SHOWN]
         ]
+        return lines + ([f"and {len(found) - SHOWN} more (--json has all)"] if len(found) > SHOWN else [])
 
 
 def against(model: Model, x: NDArray[Any], engine: str, *, encoded: bool = False) -> Comparison:
     """Count where an engine (one of ENGINES) decides otherwise than the integer network, each layer alone.
 
-    x: as for `hwq.run`. Raises ConfigError for an unknown engine, ModelError where Brevitas has no finished run to
-    load, VerifyError where the integer network differs from the exact reference.
+    x: as for `hwq.run`. Raises UnsupportedOp for a network that is not dense, ModelError where Brevitas has no
+    finished run to load, VerifyError where the integer network differs from the exact reference.
     """
-    if engine not in ENGINES:
-        raise ConfigError(f"--against {engine}: not an engine; there are {', '.join(ENGINES)}")
     make, arithmetic = ENGINES[engine]
     real, lowered = read_qonnx(model.onnx_bytes, name=model.name), int_graph(model)
+    other = next((n for n in real.nodes if not isinstance(n.op, bounds.COVERED)), None)
+    if other is not None:
+        raise UnsupportedOp(
+            f"model '{model.name}': node '{other.name}' is a {type(other.op).__name__}; --against covers dense networks"
+        )
     values = make(model, real)
     parts: list[list[Difference]] = []
     for start in range(0, max(len(x), 1), CHUNK):
@@ -70,13 +98,11 @@ def against(model: Model, x: NDArray[Any], engine: str, *, encoded: bool = False
 
 def check(comparison: Comparison) -> None:
     """Raise MismatchError if a single difference is not a tie."""
-    wrong = comparison.failures()
+    wrong = comparison.flips - comparison.ties
     if wrong:
-        more = f"\n  and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         raise MismatchError(
-            f"{len(wrong)} differences from {comparison.engine} are more than rounding explains:\n  "
-            + "\n  ".join(wrong[:SHOWN])
-            + more
+            f"{wrong} differences from {comparison.engine} are more than rounding explains:\n  "
+            + "\n  ".join(comparison.lines(ties=False))
         )
 
 

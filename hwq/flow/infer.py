@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwq.errors import DataError
+from hwq.data import load as load_data
+from hwq.errors import ConfigError, DataError
+from hwq.flow.frames import predictions
 from hwq.flow.model import Model, load_model
 from hwq.frontend import read_qonnx
 from hwq.golden import execute, host_quantize
@@ -50,6 +53,24 @@ def run(model: str | Path | Model, x: NDArray[Any], *, encoded: bool = False) ->
         parts.append(execute(graph, host_quantize(graph, [frames])))
     results = {name: np.concatenate([p[name] for p in parts]) for name in graph.outputs}
     return results if len(results) > 1 else next(iter(results.values()))
+
+
+def load_frames(model: Model, data_dir: Path | None) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Raw features [N, ...] and labels [N] of the test split of the model's data set.
+
+    Raises ConfigError for a model that names none, DataError where the data set is missing.
+    """
+    name = (model.recipe or {}).get("data")
+    if not name:
+        raise ConfigError(f"model '{model.name}' names no data set (it has no recipe.toml); give frames with --input")
+    data = load_data(str(name), data_dir)
+    return data.x_test, data.y_test
+
+
+def accuracy(model: Model, outputs: Mapping[str, NDArray[np.int64]], labels: NDArray[np.int64]) -> float | None:
+    """Per cent of frames whose class is the label; None where the output is not a class."""
+    classes = predictions(int_graph(model), next(iter(outputs.values())))
+    return None if classes is None else 100.0 * float((classes == labels).mean())
 
 
 def features(model: Model, graph: Graph, x: NDArray[Any], encoded: bool, first: int = 0) -> NDArray[Any]:

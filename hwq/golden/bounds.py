@@ -22,6 +22,7 @@ from hwq.ir.rational import fractions
 
 Floats = NDArray[np.float64]
 Count = TypeVar("Count", float, Floats)
+COVERED = (*ops.QUANTIZERS, *ops.ELEMENTWISE, ops.MatMul, ops.Sum, ops.Softmax, ops.Reshape, ops.ArgMax)
 LIBRARY = 8  # roundings in a library's exp or tanh: C and numpy stay within 4 ulp, an ulp is up to 2 roundings
 OWN = 1 + 2.0**-20  # the bounds are themselves computed in float64
 
@@ -103,7 +104,9 @@ def propagate(graph: Graph, node: Node, a: Arithmetic, xs: Sequence[Floats], err
             g = a.growth(LIBRARY + 2)
             top: Floats = x.max(axis=1, keepdims=True)
             return e + g * (1 + x + top)
-    return e  # Relu, Abs, Reshape: no rounding
+        case ops.Relu() | ops.Abs() | ops.Reshape():
+            return e
+    raise TypeError(type(node.op).__name__)
 
 
 def _fan_in(graph: Graph, node: Node) -> int:

@@ -152,9 +152,13 @@ def _explain(
     error: dict[str, Floats] = {t: np.zeros(env[t].codes.shape) for t in real.inputs}
     flips: dict[str, tuple[Flip, ...]] = {}
     for node in real.nodes:
+        if not env.keys() >= set(node.inputs):
+            continue
         out, xs = node.outputs[0], [env[t] for t in node.inputs]
         errors = [error[t] for t in node.inputs]
         if out not in places:
+            if isinstance(node.op, (*ops.QUANTIZERS, ops.ArgMax)):
+                continue  # a decision that the int graph left out, because no output needs it
             env[out] = apply(real, node, xs)
             error[out] = bounds.propagate(real, node, arithmetic, [x.floats() for x in xs], errors)
             continue
