@@ -23,7 +23,7 @@ def _picture(s: Site, frame: Shape) -> tuple[int, int, int]:
         return ops.picture(frame)
     except ValueError:
         raise Problem(
-            f"frames of shape {frame}; images [C, H, W] or [C, L] are needed (three-dimensional images are not supported)"
+            f"frames of shape {frame}; images [C, H, W] or [C, L] are needed (volumes are not supported)"
         ) from None
 
 
@@ -129,7 +129,8 @@ def _conv_transpose(s: Site) -> None:
         raise Problem(f"weight '{name}' {list(weight.shape)} in {groups} groups on {c} channels", False)
     stride, dilation = _pair(s, "strides", frame), _pair(s, "dilations", frame)
     extra = _pair(s, "output_padding", frame, 0) if s.attr("output_padding") else (0, 0)
-    whole = tuple((n - 1) * st + (k - 1) * d + 1 for n, st, k, d in zip((h, w), stride, (kh, kw), dilation, strict=True))
+    sizes = zip((h, w), stride, (kh, kw), dilation, strict=True)
+    whole = [(n - 1) * st + (k - 1) * d + 1 for n, st, k, d in sizes]
     if s.attr("output_shape") or s.attr("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
         raise Problem("output_shape or auto_pad of a transposed convolution; give pads and output_padding")
     pad = _pads(s, frame, (kh, kw), stride, dilation)
@@ -166,7 +167,7 @@ def _pool(s: Site) -> None:
         )
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
     if largest and (max(pad[0], pad[2]) >= reach[0] or max(pad[1], pad[3]) >= reach[1]):
-        raise Problem(f"pads {pad} around a window of {reach[0]}x{reach[1]}: a window without a pixel has no largest one")
+        raise Problem(f"pads {pad} around a window of {reach[0]}x{reach[1]}: a window without a pixel has no maximum")
     if len(s.node.output) > 1 and s.node.output[1]:
         s.r.unknown.add(s.node.output[1])
     oh, ow = ops.Window(kernel, stride, pad, dilation, 0).positions((h, w, c))
@@ -310,7 +311,9 @@ def _pad(s: Site) -> None:
     given = s.optional(1, "pads")
     pads = given.numbers() if given is not None else list(s.attr("pads", s.attr("paddings", [])))
     fill = s.optional(2, "value")
-    value = fill.values().ravel()[0] if fill is not None and fill.values().size else Fraction(float(s.attr("value", 0.0)))
+    value = Fraction(float(s.attr("value", 0.0)))
+    if fill is not None and fill.values().size:
+        value = fill.values().ravel()[0]
     axes = s.optional(3, "axes")
     rank = len(frame) + 1
     if axes is not None:

@@ -1,10 +1,11 @@
 """The golden model: integers executed from definitions, and the exact reference of the real graph."""
 
 from hwq.golden.bounds import Arithmetic
+from hwq.golden.cells import Cells
 from hwq.golden.differences import Difference, Flip, count_differences, decisions
 from hwq.golden.execute import execute, host_quantize
 from hwq.golden.floats import float_execute
-from hwq.golden.reference import Cells, reference
+from hwq.golden.reference import reference
 
 __all__ = [
     "Arithmetic",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,9 @@ from numpy.typing import NDArray
 from hwq.errors import VerifyError
 from hwq.golden import bounds
 from hwq.golden.bounds import Arithmetic
+from hwq.golden.cells import Cells, difference, exceeds, from_floats
 from hwq.golden.execute import execute, host_quantize
-from hwq.golden.reference import Cells, Quantizer, apply, argmax, difference, from_floats, from_levels
+from hwq.golden.reference import Quantizer, apply, from_levels, kinds
 from hwq.ir import ops
 from hwq.ir.graph import Graph, Node
 
@@ -81,7 +83,7 @@ def _host_tensor(real: Graph, node: Node, lowered: Graph) -> str | None:
     while t not in real.inputs:
         before = real.producer(t)
         assert before is not None
-        if not isinstance(before.op, (*ops.ELEMENTWISE, ops.Reshape)):
+        if not isinstance(before.op, (*ops.ELEMENTWISE, *ops.MOVES)):
             return None
         t = before.inputs[0]
     i = real.inputs.index(t)
@@ -103,18 +105,26 @@ def count_differences(
     tensors = decisions(real, lowered)
     nodes = {t: node for node in real.nodes for t in node.outputs if t in tensors}
     levels = {t: _levels(real, node, engine[t]) for t, node in nodes.items()}
-    given = {tensors[t]: _integers(nodes[t].op, v) for t, v in levels.items()}
+    ints = {tensors[t]: _integers(nodes[t].op, v) for t, v in levels.items()}  # in the order of ONNX
+    given = {i: _placed(lowered, i, v) for i, v in ints.items()}
     start = host_quantize(lowered, inputs)
     free = execute(lowered, start, keep=set(given))
     forced = [given.get(t, x) for t, x in zip(lowered.inputs, start, strict=True)]
     own = execute(lowered, forced, keep=set(given), given=given)
     own |= {t: free[t] for t in lowered.inputs if t in given}
-    places = {t: np.argwhere(_flat(own[i]) != given[i]) for t, i in tensors.items()}
-    flips = _explain(real, inputs, levels, {t: _flat(own[i]) for t, i in tensors.items()}, places, arithmetic)
+    mine = {t: lowered.as_onnx(i, own[i]) for t, i in tensors.items()}
+    places = {t: np.argwhere(mine[t] != ints[i]) for t, i in tensors.items()}
+    flips = _explain(real, inputs, levels, mine, places, arithmetic)
     return [
-        Difference(nodes[t].name, given[i].size, flips[t], int((_flat(free[i]) != given[i]).sum()))
+        Difference(nodes[t].name, ints[i].size, flips[t], int((lowered.as_onnx(i, free[i]) != ints[i]).sum()))
         for t, i in tensors.items()
     ]
+
+
+def _placed(graph: Graph, tensor: str, y: IntArray) -> IntArray:
+    """Integers [N, n] in the order of ONNX as [N, *shape] of the int tensor."""
+    t, layout = graph.tensor(tensor), graph.layouts.get(tensor)
+    return y.reshape(len(y), *t.shape) if layout is None else layout.to_int(y, t)
 
 
 def _flat(x: NDArray[Any]) -> NDArray[Any]:
@@ -124,7 +134,7 @@ def _flat(x: NDArray[Any]) -> NDArray[Any]:
 def _levels(graph: Graph, node: Node, values: NDArray[Any]) -> IntArray:
     if isinstance(node.op, ops.ArgMax):
         return _flat(np.asarray(values)).astype(np.int64)
-    return Quantizer(graph, node.op).nearest(_flat(np.asarray(values)))
+    return Quantizer(graph, node.op, graph.tensor(node.inputs[0]).shape).nearest(_flat(np.asarray(values)))
 
 
 def _integers(op: ops.Op, levels: IntArray) -> IntArray:
@@ -148,7 +158,10 @@ def _explain(
     frames = np.unique(np.concatenate([p[:, 0] for p in places.values()]))
     if not frames.size:
         return dict.fromkeys(places, ())
-    env: dict[str, Cells] = {t: from_floats(np.asarray(x)[frames]) for t, x in zip(real.inputs, inputs, strict=True)}
+    env: dict[str, Cells] = {
+        t: from_floats(np.asarray(x)[frames].reshape(-1, *real.tensor(t).shape))
+        for t, x in zip(real.inputs, inputs, strict=True)
+    }
     error: dict[str, Floats] = {t: np.zeros(env[t].codes.shape) for t in real.inputs}
     flips: dict[str, tuple[Flip, ...]] = {}
     for node in real.nodes:
@@ -168,7 +181,9 @@ def _explain(
         )
         chosen = levels[out][frames]
         classes = isinstance(node.op, ops.ArgMax)
-        env[out] = from_floats(chosen) if classes else from_levels(Quantizer(real, node.op), chosen)
+        frame = real.tensor(node.inputs[0]).shape
+        alike = kinds(real, node.op, frame)
+        env[out] = from_floats(chosen) if classes else from_levels(Quantizer(real, node.op, frame), chosen, alike)
         error[out] = bounds.quantized(env[out].floats(), arithmetic)
     return flips
 
@@ -186,20 +201,22 @@ def _flip(
 ) -> Flip:
     """x: exact input of the decision for `frames`, error: how far the engine's may be from it, both [frames, n]."""
     frame, c = map(int, place)
+    shape = graph.tensor(node.inputs[0]).shape
     row, ours, theirs = int(np.searchsorted(frames, frame)), int(own[frame, c]), int(levels[frame, c])
     if isinstance(node.op, ops.ArgMax):
-        one = Cells(x.codes[row : row + 1], x.tables)
-        exact, values = int(argmax(one)[0]), one.row(0)
+        positions = int(np.prod(shape[1:]))  # c is one of them
+        values, errors = x.row(row)[c::positions], error[row, c::positions]
+        exact = reduce(lambda best, k: k if exceeds(values[k], values[best]) else best, range(len(values)))
         distance = abs(float(difference(values[ours], values[theirs])))
-        reach = float(error[row, ours] + error[row, theirs])
+        reach = float(errors[ours] + errors[theirs])
         integers = ours, theirs
     else:
-        q, v = Quantizer(graph, node.op), x.tables[c][x.codes[row, c]]
+        q, v = Quantizer(graph, node.op, shape), x.value(row, c)
         level = q.level(v, c)
         exact, integers = int(_integers(node.op, np.array(level))), (ours, int(_integers(node.op, np.array(theirs))))
         v = q.scaled(v, c)
         distance = abs(float(difference(v, q.boundary(theirs, level, c))))
-        reach = bounds.decision(graph, node.op, arithmetic, float(v), float(error[row, c]), c)
+        reach = bounds.decision(graph, node, arithmetic, float(v), float(error[row, c]), c)
     if exact != ours:
         where = f"'{node.name}', frame {frame}, channel {c}"
         raise VerifyError("int", [f"{where}: {ours}, the exact reference has {exact}"])

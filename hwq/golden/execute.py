@@ -61,7 +61,7 @@ def execute(
     out = {
         t: np.empty((frames, *graph.tensor(t).shape), dtype=np.int64) for t in graph.tensors if t in wanted
     }
-    steps = [(n, images.RUN.get(type(n.op), _RUN.get(type(n.op), _unknown))(graph, n)) for n in graph.nodes]
+    steps = [(n, _RUN[type(n.op)](graph, n)) for n in graph.nodes]
     last = {t: i for i, n in enumerate(graph.nodes) for t in n.inputs}
     chunk = _chunk(graph, last)
     for start in range(0, frames, chunk):
@@ -81,10 +81,6 @@ def execute(
                 if last[used] == i:
                     env.pop(used, None)
     return out
-
-
-def _unknown(graph: Graph, n: Node) -> Callable[..., AnyInt]:
-    raise TypeError(f"node '{n.name}': {type(n.op).__name__} can't be executed")
 
 
 def _chunk(graph: Graph, last: Mapping[str, int]) -> int:
@@ -239,4 +235,5 @@ _RUN: dict[type[ops.Op], Callable[[Graph, Node], Callable[..., AnyInt]]] = {
     ops.Table: _table,
     ops.Combine: _combine,
     ops.ArgMax: _argmax,
+    **images.RUN,
 }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hwq.golden.pictures import convolve, places, pooled, transposed
 from hwq.ir import ops
 from hwq.ir.graph import Graph
 from hwq.ir.rational import fractions
@@ -18,12 +20,37 @@ def float_execute(
 ) -> dict[str, NDArray[Any]]:
     """Every tensor of the real graph, computed in np.float32 or np.float64: tensor -> [N, n]."""
     env = {
-        t: np.asarray(x).reshape(len(x), -1).astype(dtype) for t, x in zip(graph.inputs, inputs, strict=True)
+        t: np.asarray(x).reshape(len(x), *graph.tensor(t).shape).astype(dtype)
+        for t, x in zip(graph.inputs, inputs, strict=True)
     }
     with np.errstate(all="ignore"):
         for node in graph.nodes:
-            env[node.outputs[0]] = _float_op(graph, node.op, [env[t] for t in node.inputs], dtype)
-    return env
+            out = node.outputs[0]
+            y = _float_op(graph, node.op, [env[t] for t in node.inputs], dtype)
+            env[out] = y.reshape(len(y), *graph.tensor(out).shape)
+    return {t: v.reshape(len(v), -1) for t, v in env.items()}
+
+
+def _picture_op(graph: Graph, op: ops.Op, x: NDArray[Any], dtype: type[np.floating[Any]]) -> NDArray[Any]:
+    frame = x.shape[1:]
+    image = x.reshape(len(x), *ops.picture(frame))
+    match op:
+        case ops.Conv() | ops.ConvTranspose():
+            scale = fractions(graph.array(op.scale)).astype(np.float64).astype(dtype)
+            w = graph.array(op.weight).astype(dtype)
+            if isinstance(op, ops.Conv):
+                return convolve(image, w * scale.reshape(-1, 1, 1, 1), op)
+            per = scale if scale.size == 1 else scale.reshape(op.groups, 1, -1).repeat(len(w) // op.groups, axis=1)
+            return transposed(image, w * per.reshape(-1, 1 if scale.size == 1 else w.shape[1], 1, 1), op)
+        case ops.MaxPool():
+            return pooled(image, op, -np.inf)
+        case ops.AvgPool(kernel=(kh, kw)):
+            return np.asarray(pooled(image, op, 0) / dtype(kh * kw))
+        case ops.Mean():
+            return np.asarray(image.mean(axis=(2, 3), dtype=dtype))
+    fill = dtype(float(Fraction(op.value))) if isinstance(op, ops.Pad) else dtype(0)
+    flat = np.concatenate([x.reshape(len(x), -1), np.full((len(x), 1), fill)], axis=1)
+    return flat[:, places(op, frame).ravel()].astype(dtype)
 
 
 def _float_op(graph: Graph, op: ops.Op, xs: list[NDArray[Any]], dtype: type[np.floating[Any]]) -> Any:
@@ -31,7 +58,11 @@ def _float_op(graph: Graph, op: ops.Op, xs: list[NDArray[Any]], dtype: type[np.f
         return fractions(graph.array(key)).astype(np.float64).astype(dtype)
 
     x = xs[0]
+    if isinstance(op, (*ops.IMAGE_OPS, ops.Transpose)):
+        return _picture_op(graph, op, x, dtype)
     match op:
+        case ops.Join(axis=axis):
+            return np.concatenate(xs, axis=axis + 1)
         case ops.MatMul():
             return x @ (graph.array(op.weight).T.astype(dtype) * param(op.scale))
         case ops.Affine():
@@ -59,7 +90,7 @@ def _float_op(graph: Graph, op: ops.Op, xs: list[NDArray[Any]], dtype: type[np.f
             z = np.exp(x - x.max(axis=1, keepdims=True))
             return z / z.sum(axis=1, keepdims=True)
         case ops.ArgMax():
-            return np.argmax(x, axis=1)[:, None].astype(dtype)
+            return np.argmax(x, axis=1, keepdims=True).astype(dtype)
         case ops.BipolarQuant():
             return np.where(x >= 0, param(op.scale), -param(op.scale))
         case ops.MultiThreshold():

@@ -90,7 +90,7 @@ def _matvec(graph: Graph, n: Node) -> Callable[..., AnyInt]:
     channelwise = groups > 1 and w.shape[1] == taps
     each = w.astype(kind).reshape(groups, rows, taps).transpose(2, 0, 1) if channelwise else None
 
-    def product(parts: list[AnyInt]) -> AnyInt:
+    def product(parts: list[AnyInt]) -> Any:
         """parts: one [..., C] array per tap (or one of all taps)."""
         lead = parts[0].shape[:-1]
         if each is not None:  # one channel a group: a sum over the taps
@@ -115,12 +115,12 @@ def _matvec(graph: Graph, n: Node) -> Callable[..., AnyInt]:
 
     def run(x: AnyInt | Lazy) -> AnyInt:
         if not isinstance(x, Lazy):
-            return product([x])
+            return np.asarray(product([x]))
         frames = len(x.padded)
         parts = [
             product(list(x.part(slice(i, min(i + step, frames))).taps())) for i in range(0, frames, step)
         ]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return np.asarray(parts[0] if len(parts) == 1 else np.concatenate(parts))
 
     return run
 

@@ -2,19 +2,16 @@
 lowering.
 
 Each channel of a tensor takes few distinct values over a set of frames (an input pixel, a quantizer level, an
-accumulator), so a tensor is codes [N, n] into one table of exact values per channel: elementwise functions
-run once per table entry, matrix products are sums of integers times a scale. A square root, sigmoid or tanh
-gives 120
-digits; a decision closer than 1e-85 raises instead of guessing.
+accumulator), so a tensor is codes [N, n] into one table of exact values per channel (`hwq.golden.cells`): elementwise
+functions run once per table entry, matrix products are sums of integers times a scale. A square root, sigmoid or tanh
+gives 120 digits; a decision closer than 1e-85 raises instead of guessing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from fractions import Fraction
-from functools import cache, reduce
-from math import gcd
+from functools import cache
 from typing import Any
 
 import mpmath
@@ -22,74 +19,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwq.errors import VerifyError
+from hwq.golden.cells import (
+    CLOSE,
+    DIGITS,
+    Cells,
+    exceeds,
+    from_floats,
+    from_numbers,
+    mpf,
+    total,
+)
+from hwq.golden.pictures import convolve, expanded, places, pooled, transposed
 from hwq.ir import ops
-from hwq.ir.graph import Exact, Graph, Node, Real
-from hwq.ir.rational import exact, fractions
+from hwq.ir.graph import Exact, Graph, Node
+from hwq.ir.rational import fractions
 
-DIGITS = 120
-CLOSE = mpmath.mpf(10) ** -85
 IntArray = NDArray[np.int64]
 HALF = Fraction(1, 2)
-
-
-@dataclass(frozen=True)
-class Cells:
-    """A tensor over N frames: value[i, c] = tables[c][codes[i, c]]; frames are flat (row-major)."""
-
-    codes: NDArray[np.intp]
-    tables: tuple[tuple[Exact, ...], ...]
-
-    def floats(self) -> NDArray[np.float64]:
-        """The values rounded to float64 [N, n]."""
-        columns = [np.array([float(v) for v in t])[self.codes[:, c]] for c, t in enumerate(self.tables)]
-        return np.stack(columns, axis=1)
-
-    def row(self, i: int) -> list[Exact]:
-        """The values of frame i."""
-        return [t[k] for t, k in zip(self.tables, self.codes[i], strict=True)]
-
-    def integers(self, real: Real) -> IntArray:
-        """The i with scale * i + offset = value, int64 [N, n]. Raises VerifyError where there is none."""
-        out = np.empty(self.codes.shape, dtype=np.int64)
-        for c, table in enumerate(self.tables):
-            scale = real.scale[c if len(real.scale) > 1 else 0]
-            offset = real.offset[c if len(real.offset) > 1 else 0]
-            ints = [_quotient(v, scale, offset, c) for v in table]
-            out[:, c] = np.array(ints, dtype=np.int64)[self.codes[:, c]]
-        return out
-
-    def mapped(self, f: Any) -> Cells:
-        """f(value, channel) on every table entry."""
-        return Cells(self.codes, tuple(tuple(f(v, c) for v in t) for c, t in enumerate(self.tables)))
-
-
-def _quotient(v: Exact, scale: Exact, offset: Exact, c: int) -> int:
-    with mpmath.workdps(DIGITS):
-        if all(isinstance(p, Fraction) for p in (v, scale, offset)):
-            i = (v - offset) / scale
-            whole = i.denominator == 1
-        else:
-            i = (_mpf(v) - _mpf(offset)) / _mpf(scale)
-            whole = abs(i - mpmath.nint(i)) < CLOSE
-        if not whole:
-            raise VerifyError(
-                "real",
-                [
-                    f"channel {c}: value {float(v):.9g} is not an integer times "
-                    f"{float(scale):.9g} plus {float(offset):.9g}"
-                ],
-            )
-        return int(mpmath.nint(i)) if not isinstance(i, Fraction) else int(i)
-
-
-def from_floats(x: NDArray[Any]) -> Cells:
-    """Frames [N, ...] of floats (taken exactly) or integers -> Cells."""
-    flat = np.asarray(x).reshape(len(x), -1)
-    codes, tables = np.empty(flat.shape, dtype=np.intp), []
-    for c in range(flat.shape[1]):
-        unique, codes[:, c] = np.unique(flat[:, c], return_inverse=True)
-        tables.append(tuple(exact(v) for v in unique))
-    return Cells(codes, tuple(tables))
 
 
 def reference(graph: Graph, inputs: Sequence[NDArray[Any]]) -> dict[str, Cells]:
@@ -98,7 +44,10 @@ def reference(graph: Graph, inputs: Sequence[NDArray[Any]]) -> dict[str, Cells]:
     Softmax passes its input on: it changes no order, and nothing else of it is used. Raises VerifyError where
     120 digits can't decide, or where an irrational value enters a matrix product.
     """
-    env = dict(zip(graph.inputs, map(from_floats, inputs), strict=True))
+    env = {
+        t: from_floats(x.reshape(len(x), *graph.tensor(t).shape))
+        for t, x in zip(graph.inputs, map(np.asarray, inputs), strict=True)
+    }
     for node in graph.nodes:
         env[node.outputs[0]] = apply(graph, node, [env[t] for t in node.inputs])
     return env
@@ -106,128 +55,149 @@ def reference(graph: Graph, inputs: Sequence[NDArray[Any]]) -> dict[str, Cells]:
 
 def apply(graph: Graph, node: Node, xs: Sequence[Cells]) -> Cells:
     """One node, from its definition."""
-    x = xs[0]
+    x, frame = xs[0], graph.tensor(node.inputs[0]).shape
     match node.op:
         case ops.MatMul():
-            return _matmul(graph, node, node.op, x)
+            w = graph.array(node.op.weight)
+            return _product(graph, node, x, lambda ints: ints @ w.T.astype(ints.dtype))
+        case ops.Conv() | ops.ConvTranspose():
+            op, w = node.op, graph.array(node.op.weight)
+
+            def slide(ints: NDArray[Any]) -> NDArray[Any]:
+                image = ints.reshape(len(ints), *ops.picture(frame))
+                kernel = w.astype(ints.dtype)
+                return convolve(image, kernel, op) if isinstance(op, ops.Conv) else transposed(image, kernel, op)
+
+            return _product(graph, node, x, slide)
+        case ops.MaxPool():
+            shape = ops.picture(frame)
+            ranked = x.shared(_channels(shape))  # its codes have the order of the values
+            codes = pooled(ranked.codes.reshape(-1, *shape), node.op, -1)
+            return Cells(codes.reshape(len(codes), -1), ranked.tables, _channels(codes.shape[1:]))
+        case ops.AvgPool():
+            pool, shape = node.op, ops.picture(frame)
+            return _mean(x, lambda v: pooled(v.reshape(-1, *shape), pool, 0), pool.kernel[0] * pool.kernel[1])
+        case ops.Mean():
+            c, n = frame[0], int(np.prod(frame[1:]))
+            return _mean(x, lambda v: v.reshape(-1, c, n).sum(axis=2), n)
         case ops.ArgMax():
-            return from_floats(argmax(x)[:, None])
+            return _argmax(x, frame)
         case ops.Sum():
             return _sum(xs[0], xs[1])
+        case ops.Join(axis=axis):
+            return _join(xs, [graph.tensor(t).shape for t in node.inputs], axis)
+        case ops.Pad(value=value):
+            return x.moved(places(node.op, frame), Fraction(value))
+        case ops.Transpose() | ops.Resize() | ops.PixelShuffle():
+            return x.moved(places(node.op, frame))
         case ops.Reshape() | ops.Softmax():
             return x
         case ops.Quant() | ops.BipolarQuant() | ops.MultiThreshold():
-            q = Quantizer(graph, node.op)
-            return _compact(x.mapped(lambda v, c: q.value(q.level(v, c), c)))
-    return x.mapped(_elementwise(graph, node.op))
+            q = Quantizer(graph, node.op, frame)
+            return x.mapped(lambda v, c: q.value(q.level(v, c), c), kinds(graph, node.op, frame)).compact()
+    return x.mapped(_elementwise(graph, node.op, frame), kinds(graph, node.op, frame))
 
 
-def _compact(x: Cells) -> Cells:
-    """The same values with tables free of repetitions."""
-    codes, tables = np.empty_like(x.codes), []
-    for c, table in enumerate(x.tables):
-        position = {v: i for i, v in enumerate(dict.fromkeys(table))}
-        codes[:, c] = np.array([position[v] for v in table])[x.codes[:, c]]
-        tables.append(tuple(position))
-    return Cells(codes, tuple(tables))
+def kinds(graph: Graph, op: ops.Op, frame: tuple[int, ...]) -> IntArray:
+    """Numbers for the values of a frame: values of a frame with the same parameters have the same number."""
+    found = np.zeros(int(np.prod(frame)), dtype=np.int64)
+    for key in op.blob_keys():
+        shape = graph.array(key).shape
+        if isinstance(op, ops.MultiThreshold) and key == op.thresholds:
+            shape = shape[:-1]
+        index = np.arange(int(np.prod(shape))).reshape(shape)
+        found = found * index.size + expanded(index, frame)
+        _, found = np.unique(found, return_inverse=True)
+        found = found.ravel()
+    return found
 
 
-def _matmul(graph: Graph, node: Node, op: ops.MatMul, x: Cells) -> Cells:
-    if any(not isinstance(v, Fraction) for t in x.tables for v in t):
+def _channels(shape: tuple[int, ...]) -> IntArray:
+    return np.arange(int(np.prod(shape))) // int(np.prod(shape[1:]))
+
+
+def _product(graph: Graph, node: Node, x: Cells, f: Callable[[NDArray[Any]], NDArray[Any]]) -> Cells:
+    """f, a sum of integers times weights, on values that are integers times one step."""
+    found = x.whole()
+    if found is None:
         raise VerifyError("real", [f"node '{node.name}': irrational values enter a matrix product"])
-    step = reduce(_gcd, {abs(v) for t in x.tables for v in t if v}, Fraction(0)) or Fraction(1)
-    whole = [np.array([int(v / step) for v in t], dtype=object) for t in x.tables]
-    w = graph.array(op.weight)
-    scale = fractions(graph.array(op.scale)).ravel() * step
-    top = max(abs(int(v)) for t in whole for v in t)
-    kind = np.int64 if top * int(np.abs(w).max(initial=0)) * w.shape[1] < 1 << 62 else object
-    ints = np.stack([t.astype(kind)[x.codes[:, c]] for c, t in enumerate(whole)], axis=1)
-    acc = ints @ w.T.astype(kind)
-    codes, tables = np.empty(acc.shape, dtype=np.intp), []
-    for m in range(acc.shape[1]):
-        unique, codes[:, m] = np.unique(acc[:, m], return_inverse=True)
-        s = scale[m if len(scale) > 1 else 0]
-        tables.append(tuple(Fraction(int(v)) * s for v in unique))
-    return Cells(codes, tuple(tables))
-
-
-def _gcd(a: Fraction, b: Fraction) -> Fraction:
-    return Fraction(
-        gcd(a.numerator * b.denominator, b.numerator * a.denominator), a.denominator * b.denominator
+    ints, step = found
+    assert isinstance(node.op, ops.MatMul | ops.Conv | ops.ConvTranspose)
+    w = graph.array(node.op.weight)
+    if ints.dtype == np.int64:
+        top = int(np.abs(ints).max(initial=0)) * int(np.abs(w).max(initial=0)) * w.size
+        ints = ints if top < 1 << 62 else ints.astype(object)
+    acc = f(ints)
+    scale = fractions(graph.array(node.op.scale)).ravel() * step
+    return from_numbers(
+        acc.reshape(len(acc), -1),
+        _channels(acc.shape[1:]),
+        lambda v, m: Fraction(int(v)) * scale[m if len(scale) > 1 else 0],
     )
 
 
-def _sum(a: Cells, b: Cells) -> Cells:
-    codes, tables = np.empty_like(a.codes), []
-    for c, (ta, tb) in enumerate(zip(a.tables, b.tables, strict=True)):
-        pairs, codes[:, c] = np.unique(a.codes[:, c] * len(tb) + b.codes[:, c], return_inverse=True)
-        tables.append(tuple(_add(ta[p // len(tb)], tb[p % len(tb)]) for p in map(int, pairs)))
-    return Cells(codes, tuple(tables))
-
-
-def _add(a: Exact, b: Exact) -> Exact:
-    with mpmath.workdps(DIGITS):
-        return a + b if isinstance(a, Fraction) and isinstance(b, Fraction) else _mpf(a) + _mpf(b)
-
-
-def argmax(x: Cells) -> IntArray:
-    """Channel of the largest value of each frame [N], the lowest of equal ones."""
-    out = np.empty(len(x.codes), dtype=np.int64)
-    for i in range(len(x.codes)):
-        values = x.row(i)
-        best = 0
-        for c in range(1, len(values)):
-            if _exceeds(values[c], values[best]):
-                best = c
-        out[i] = best
-    return out
-
-
-def difference(a: Exact, b: Exact) -> Exact:
-    """a - b, to 120 digits if either is irrational."""
-    if isinstance(a, Fraction) and isinstance(b, Fraction):
-        return a - b
-    with mpmath.workdps(DIGITS):
-        return _mpf(a) - _mpf(b)
-
-
-def _exceeds(a: Exact, b: Exact) -> bool:
-    if isinstance(a, Fraction) and isinstance(b, Fraction):
-        return a > b
-    return _sign(difference(a, b)) > 0
-
-
-def _mpf(v: Exact) -> mpmath.mpf:
-    return mpmath.mpf(v.numerator) / v.denominator if isinstance(v, Fraction) else v
-
-
-def _sign(v: mpmath.mpf) -> int:
-    if v == 0:
-        return 0
-    if abs(v) < CLOSE:
-        raise VerifyError(
-            "real", ["a value lies within 1e-85 of a decision, where 120 digits can't tell its side"]
+def _mean(x: Cells, f: Callable[[NDArray[Any]], NDArray[Any]], n: int) -> Cells:
+    """f, sums over n values (or zeros), divided by n."""
+    found = x.whole()
+    if found is not None:
+        y, step = f(found[0]), found[1]
+        return from_numbers(
+            y.reshape(len(y), -1), _channels(y.shape[1:]), lambda v, _: Fraction(int(v)) * step / n
         )
-    return 1 if v > 0 else -1
+    with mpmath.workdps(DIGITS):
+        tables = [np.array([mpf(v) for v in t] + [None], dtype=object)[:-1] for t in x.tables]
+        y = f(x.gather(tables)) / n
+    rows = y.reshape(len(y), -1)
+    codes = np.repeat(np.arange(len(rows))[:, None], rows.shape[1], axis=1)
+    return Cells(codes, tuple(tuple(column) for column in rows.T))
 
 
-def _elementwise(graph: Graph, op: ops.Op) -> Any:
-    """f(value, channel) of an elementwise op."""
+def _sum(a: Cells, b: Cells) -> Cells:
+    both, group = np.unique(np.stack([a.groups, b.groups]), axis=1, return_inverse=True)
+    group, codes, tables = group.ravel(), np.empty_like(a.codes), []
+    for g, (ga, gb) in enumerate(both.T):
+        ta, tb, where = a.tables[ga], b.tables[gb], group == g
+        pairs, found = np.unique(a.codes[:, where] * len(tb) + b.codes[:, where], return_inverse=True)
+        codes[:, where] = found.reshape(len(codes), -1)
+        tables.append(tuple(total((ta[p // len(tb)], tb[p % len(tb)])) for p in map(int, pairs)))
+    return Cells(codes, tuple(tables), group)
+
+
+def _join(xs: Sequence[Cells], frames: Sequence[tuple[int, ...]], axis: int) -> Cells:
+    codes, groups, start = [], [], 0
+    for x, frame in zip(xs, frames, strict=True):
+        codes.append(x.codes.reshape(-1, *frame))
+        groups.append(x.groups.reshape(frame) + start)
+        start += len(x.tables)
+    whole = np.concatenate(codes, axis=axis + 1)
+    group = np.concatenate(groups, axis=axis).ravel()
+    return Cells(whole.reshape(len(whole), -1), tuple(t for x in xs for t in x.tables), group)
+
+
+def _argmax(x: Cells, frame: tuple[int, ...]) -> Cells:
+    """Along the first axis of the frame, at every position."""
+    positions = int(np.prod(frame[1:]))
+    ranked = x.shared(np.arange(x.codes.shape[1]) % positions).codes.reshape(-1, frame[0], positions)
+    return from_floats(np.argmax(ranked, axis=1))
+
+
+def _elementwise(graph: Graph, op: ops.Op, frame: tuple[int, ...]) -> Any:
+    """f(value, c) of an elementwise op, c the place in the flat frame."""
 
     def param(key: str) -> Any:
-        values = fractions(graph.array(key)).ravel()
+        values = expanded(fractions(graph.array(key)), frame)
         return lambda c: values[c if len(values) > 1 else 0]
 
     def linear(v: Exact, a: Fraction, b: Fraction) -> Exact:
         if isinstance(v, Fraction) or not a:
             return a * v + b if a else b
         with mpmath.workdps(DIGITS):
-            return _mpf(a) * v + _mpf(b)
+            return mpf(a) * v + mpf(b)
 
     def cut(v: Exact, lo: Fraction | None, hi: Fraction | None) -> Exact:
-        if lo is not None and not _exceeds(v, lo):
+        if lo is not None and not exceeds(v, lo):
             v = lo
-        return hi if hi is not None and _exceeds(v, hi) else v
+        return hi if hi is not None and exceeds(v, hi) else v
 
     match op:
         case ops.Affine():
@@ -239,7 +209,7 @@ def _elementwise(graph: Graph, op: ops.Op) -> Any:
             @cache
             def root_of(c: int) -> Exact:
                 with mpmath.workdps(DIGITS):
-                    root = mpmath.sqrt(_mpf(var(c)))
+                    root = mpmath.sqrt(mpf(var(c)))
                     rational = _rational(root, var(c))
                     return root if rational is None else rational
 
@@ -250,7 +220,7 @@ def _elementwise(graph: Graph, op: ops.Op) -> Any:
                 if isinstance(d, Fraction) and isinstance(root, Fraction):
                     return d / root + beta(c)
                 with mpmath.workdps(DIGITS):
-                    return _mpf(d) / _mpf(root) + _mpf(beta(c))
+                    return mpf(d) / mpf(root) + mpf(beta(c))
 
             return norm
         case ops.Relu():
@@ -260,10 +230,10 @@ def _elementwise(graph: Graph, op: ops.Op) -> Any:
             return lambda v, c: cut(v, lo, hi)
         case ops.LeakyRelu():
             return lambda v, c: (
-                v if not _exceeds(Fraction(0), v) else linear(v, Fraction(op.alpha), Fraction(0))
+                v if not exceeds(Fraction(0), v) else linear(v, Fraction(op.alpha), Fraction(0))
             )
         case ops.Abs():
-            return lambda v, c: linear(v, Fraction(-1), Fraction(0)) if _exceeds(Fraction(0), v) else v
+            return lambda v, c: linear(v, Fraction(-1), Fraction(0)) if exceeds(Fraction(0), v) else v
         case ops.Sigmoid():
             return lambda v, c: _smooth(v, lambda z: 1 / (1 + mpmath.exp(-z)), HALF, 170)
         case ops.Tanh():
@@ -274,7 +244,7 @@ def _elementwise(graph: Graph, op: ops.Op) -> Any:
 def _smooth(v: Exact, f: Any, at_zero: Fraction, limit: int) -> Exact:
     """f(v); from `limit` on it stays 1e-74 short of its asymptote, which it never reaches."""
     with mpmath.workdps(DIGITS):
-        return at_zero if v == 0 else f(max(min(_mpf(v), mpmath.mpf(limit)), mpmath.mpf(-limit)))
+        return at_zero if v == 0 else f(max(min(mpf(v), mpmath.mpf(limit)), mpmath.mpf(-limit)))
 
 
 def _rational(root: mpmath.mpf, square: Fraction) -> Fraction | None:
@@ -286,19 +256,20 @@ def _rational(root: mpmath.mpf, square: Fraction) -> Fraction | None:
 class Quantizer:
     """Level and value of a quantizer, as QONNX defines them."""
 
-    def __init__(self, graph: Graph, op: ops.Op) -> None:
+    def __init__(self, graph: Graph, op: ops.Op, frame: tuple[int, ...]) -> None:
+        """frame: shape of the frames it quantizes; c below is the place in the flat frame."""
         self.op = op
 
-        def row(key: str) -> Any:
-            return fractions(graph.array(key))
+        def row(key: str, trailing: int = 0) -> Any:
+            return expanded(fractions(graph.array(key)), frame, trailing)
 
         if isinstance(op, ops.MultiThreshold):
-            self.thresholds = row(op.thresholds)
-            self.scale, self.zero = row(op.scale).ravel(), row(op.offset).ravel()
+            self.thresholds = row(op.thresholds, 1)
+            self.scale, self.zero = row(op.scale), row(op.offset)
         elif isinstance(op, ops.Quant):
-            self.scale, self.zero = row(op.scale).ravel(), row(op.zero).ravel()
+            self.scale, self.zero = row(op.scale), row(op.zero)
         elif isinstance(op, ops.BipolarQuant):
-            self.scale, self.zero = row(op.scale).ravel(), np.array([Fraction(0)], dtype=object)
+            self.scale, self.zero = row(op.scale), np.array([Fraction(0)], dtype=object)
 
     def _at(self, values: Any, c: int) -> Fraction:
         found = values[c if len(values) > 1 else 0]
@@ -311,20 +282,20 @@ class Quantizer:
             return v
         s, z = self._at(self.scale, c), self._at(self.zero, c)
         with mpmath.workdps(DIGITS):
-            return v / s + z if isinstance(v, Fraction) else v / _mpf(s) + _mpf(z)
+            return v / s + z if isinstance(v, Fraction) else v / mpf(s) + mpf(z)
 
     def level(self, v: Exact, c: int) -> int:
         """The integer the quantizer gives for the real value v."""
         if isinstance(self.op, ops.MultiThreshold):
             row = self.thresholds[c if len(self.thresholds) > 1 else 0]
-            return sum(not _exceeds(t, v) for t in row)
+            return sum(not exceeds(t, v) for t in row)
         y = self.scaled(v, c)
         if isinstance(self.op, ops.BipolarQuant) or (isinstance(self.op, ops.Quant) and self.op.bipolar):
-            return -1 if _exceeds(Fraction(0), y) else 1
+            return -1 if exceeds(Fraction(0), y) else 1
         assert isinstance(self.op, ops.Quant)
-        if _exceeds(y, Fraction(self.op.qmax)):
+        if exceeds(y, Fraction(self.op.qmax)):
             return self.op.qmax
-        if _exceeds(Fraction(self.op.qmin), y):
+        if exceeds(Fraction(self.op.qmin), y):
             return self.op.qmin
         return _round(y, self.op.rounding)
 
@@ -353,13 +324,11 @@ class Quantizer:
         return Fraction(k) - below.get(self.op.rounding, HALF)
 
 
-def from_levels(q: Quantizer, levels: IntArray) -> Cells:
-    """The exact values of a quantizer's levels [N, n]."""
-    codes, tables = np.empty(levels.shape, dtype=np.intp), []
-    for c in range(levels.shape[1]):
-        unique, codes[:, c] = np.unique(levels[:, c], return_inverse=True)
-        tables.append(tuple(q.value(int(v), c) for v in unique))
-    return Cells(codes, tuple(tables))
+def from_levels(q: Quantizer, levels: IntArray, kind: IntArray | None = None) -> Cells:
+    """The exact values of a quantizer's levels [N, n]; kind: as for `Cells.mapped`."""
+    kind = np.arange(levels.shape[1]) if kind is None else kind
+    first = np.unique(kind, return_index=True)[1]
+    return from_numbers(levels, kind, lambda v, g: q.value(int(v), int(first[g])))
 
 
 def _round(y: Exact, mode: str) -> int:

@@ -121,7 +121,7 @@ class Graph:
     host: tuple[HostQuant | None, ...] = ()  # one per input; None: the input is integers already
     # what lowering wants the user to know (dropped channels, combine cost)
     notes: tuple[str, ...] = field(default=())
-    # graph inputs and outputs (of the int graph) whose values stand in another order than in the ONNX frame
+    # inputs, outputs and quantized tensors of the int graph whose values stand in another order than in ONNX's frame
     layouts: Mapping[str, Layout] = field(default_factory=dict)
 
     def array(self, key: BlobKey) -> NDArray[Any]:
@@ -135,6 +135,11 @@ class Graph:
 
     def consumers(self, tensor: str) -> tuple[Node, ...]:
         return tuple(n for n in self.nodes if tensor in n.inputs)
+
+    def as_onnx(self, tensor: str, y: NDArray[Any]) -> NDArray[Any]:
+        """Values [N, *shape] of an int tensor in the order of the ONNX frame: [N, n]."""
+        layout = self.layouts.get(tensor)
+        return (y if layout is None else layout.from_int(y)).reshape(len(y), -1)
 
     def replace(self, **changes: Any) -> Graph:
         return replace(self, **changes)

@@ -45,13 +45,12 @@ class Value:
         """True if the values stand as they do in the frame of ONNX."""
         return bool(np.array_equal(self.order.ravel(), np.arange(self.order.size)))
 
-    def where(self, array: NDArray[Any]) -> NDArray[Any] | None:
-        """A parameter array of the real frame as [1 or channels, ...] rows of the base, or None where it differs
-        between values of one channel.
+    def where(self, array: NDArray[Any], trailing: int) -> NDArray[Any] | None:
+        """A parameter along the real frame (and `trailing` axes of its own) as [1 or channels, ...] rows of the base,
+        or None where it differs between values of one channel.
         """
         frame = self.order.shape
-        lead = array.shape[: len(frame)] if array.shape[0] != 1 or array.ndim > len(frame) else array.shape[:1]
-        rest = array.shape[len(lead) :]
+        lead, rest = array.shape[: array.ndim - trailing], array.shape[array.ndim - trailing :]
         rows = array.reshape(-1, *rest)
         if len(rows) == 1:
             return rows
@@ -166,6 +165,25 @@ def layer_name(onnx_name: str, default: str) -> str:
 _TYPES = "MatMul|Gemm|Conv|conv|MaxPool|max_pool|AveragePool|avg_pool|GlobalAveragePool|mean|ReduceMean|Concat|cat"
 
 
+def layout_of(order: IntArray, shape: tuple[int, ...]) -> Layout | None:
+    """How the values of a frame stand in an int tensor, if transposing an image says it; None if they don't move.
+
+    Raises ValueError where it takes more than that.
+    """
+    flat_order = order.ravel()
+    if np.array_equal(flat_order, np.arange(flat_order.size)):
+        return None
+    if len(shape) == 3 and np.array_equal(flat_order, as_picture(shape).ravel()):
+        h, w, c = shape
+        return Layout((c, h, w), (1, 2, 0))
+    c = int(flat_order[1] - flat_order[0])  # a flattened image: neighbours lie one pixel apart
+    if c > 0 and flat_order.size % c == 0:
+        pixels = flat_order.size // c
+        if np.array_equal(flat_order, np.arange(flat_order.size).reshape(pixels, c).T.ravel()):
+            return Layout((c, pixels), (1, 0))
+    raise ValueError("no order of axes")
+
+
 def flat(b: Build, value: Value) -> Value:
     """The same value on a vector: a Reshape in front of an image's integers, parameters once per pixel."""
     if len(value.shape) == 1:
@@ -191,7 +209,7 @@ def image(b: Build, node: Node, value: Value, what: str) -> Value:
     if value.shape == (h, w, c) and np.array_equal(order, as_picture(value.shape)):
         return Value(value.base, value.shape, order, value.chain, value.floating)
     raise UnsupportedOp(
-        f"node '{node.name}': {what} sees '{value.base}' with its axes in another order, or a vector cut into an image; "
+        f"node '{node.name}': {what} sees '{value.base}' with its axes in another order, or a vector cut into images; "
         "images must stay [C, H, W] (or [H, W, C] with one Transpose) from the input or a convolution on"
     )
 
@@ -200,7 +218,9 @@ def parameters(b: Build, node: Node, value: Value) -> tuple[Value, Graph]:
     """(value, real graph) with the parameters of an elementwise op or quantizer as rows of the value's base [1 or
     channels]; the value becomes a vector where they differ from pixel to pixel.
     """
-    arrays = {k: value.where(b.real.array(k)) for k in node.op.blob_keys()}
+    op = node.op
+    trailing = {op.thresholds: 1} if isinstance(op, ops.MultiThreshold) else {}
+    arrays = {k: value.where(b.real.array(k), trailing.get(k, 0)) for k in op.blob_keys()}
     if any(a is None for a in arrays.values()):
         if value.floating or value.order.ndim > 1:
             raise UnsupportedOp(
@@ -208,7 +228,7 @@ def parameters(b: Build, node: Node, value: Value) -> tuple[Value, Graph]:
                 "use one per channel, or apply it to the flattened frame"
             )
         value = flat(b, value)
-        arrays = {k: value.where(b.real.array(k)) for k in node.op.blob_keys()}
+        arrays = {k: value.where(b.real.array(k), trailing.get(k, 0)) for k in op.blob_keys()}
     return value, b.real.replace(blobs=arrays)
 
 

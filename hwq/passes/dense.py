@@ -1,4 +1,4 @@
-"""MatMul and convolutions -> MatVec: input scales and offsets move out of the sum, the integers that remain are the layer."""
+"""Matrix products -> MatVec: input scales and offsets move out of the sum, the integers that remain are the layer."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def _conv(b: Build, node: Node, op: ops.Conv, value: Value) -> Value:
     w: IntArray = b.real.array(op.weight)
     m, _, kh, kw = w.shape
     line = needs_line(value, node, "this convolution")
-    base, zero = value.base, 0
+    zero = 0
     if any(op.pad):
         zero = zero_of(b, node, name, value, line)
     window = ops.Window((kh, kw), op.stride, op.pad, op.dilation, zero)
@@ -63,8 +63,8 @@ def zero_of(b: Build, node: Node, name: str, value: Value, line: Line) -> int:
     offsets = f"offset {shown[0]:g}" if len(shown) == 1 else f"offsets {shown[0]:g} to {shown[-1]:g}"
     raise UnsupportedOp(
         f"layer '{name}' (node '{node.name}'): it pads with zeros, but its input has {offsets} on a scale of "
-        f"{float(line.mul[0]):g}, so that no integer stands for zero in every channel; use a quantizer with a zero point "
-        "(no offset), or no padding"
+        f"{float(line.mul[0]):g}, so that no integer stands for zero in every channel; use a quantizer "
+        "without an offset, or no padding"
     )
 
 
@@ -83,7 +83,8 @@ def _window(
     out = b.name(f"{name}_win")
     shape = (*op.positions(value.shape), taps * value.channels)
     real = real_of(chain, shape[-1])
-    b.emit(b.name(f"{name}_window"), op, [value.base], out, np.tile(lo, taps), np.tile(hi, taps), real, node.name, shape)
+    lo, hi = np.tile(lo, taps), np.tile(hi, taps)
+    b.emit(b.name(f"{name}_window"), op, [value.base], out, lo, hi, real, node.name, shape)
     mul, add = (v if len(v) == 1 else v * taps for v in (line.mul, line.add))
     return out, Line(mul, add)
 
@@ -98,11 +99,10 @@ def _max_pool(b: Build, node: Node, op: ops.MaxPool, value: Value) -> Value:
         raise UnsupportedOp(
             f"node '{node.name}': a function that rises and falls stands before this pooling; put a quantizer before it"
         )
-    lo, hi = b.range(value.base)
     if -1 in signs:
         value = _turned(b, node, name, value, [-1 if s == -1 else 1 for s in signs])
-        lo, hi = b.range(value.base)
-    window = ops.Window(op.kernel, op.stride, op.pad, op.dilation, int(lo.min()))
+    lowest = int(b.range(value.base)[0].min()) if any(op.pad) else 0
+    window = ops.Window(op.kernel, op.stride, op.pad, op.dilation, lowest)
     return _pooled(b, node, name, value, window, "max", value)
 
 

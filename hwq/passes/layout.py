@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from hwq.errors import UnsupportedOp
 from hwq.ir import ops
 from hwq.ir.graph import Graph, Layout, Tensor
-from hwq.passes.build import Build, Value, as_picture, flat, real_of
+from hwq.passes.build import Build, Value, as_picture, flat, layout_of, real_of
 
 IntArray = NDArray[np.int64]
 PASSING = (*ops.ELEMENTWISE, *ops.QUANTIZERS, ops.Sum, ops.Softmax)
@@ -78,16 +79,17 @@ def in_order(b: Build, value: Value, source: str) -> Value:
 
 def arranged(b: Build, value: Value, source: str) -> Value:
     """A graph output in an order that a Layout can state."""
-    if value.in_order or (
-        len(value.shape) == 3 and np.array_equal(value.order.ravel(), as_picture(value.shape).ravel())
-    ):
+    try:
+        layout_of(value.order, value.shape)
         return value
-    return in_order(b, flat(b, replace(value, order=value.order.ravel())), source)
+    except ValueError:
+        return in_order(b, flat(b, replace(value, order=value.order.ravel())), source)
 
 
 def describe(b: Build, tensor: str, value: Value) -> str:
-    """Note the layout of a graph output."""
-    if not value.in_order:
-        h, w, c = value.shape
-        b.layouts[tensor] = Layout((c, h, w), (1, 2, 0))
+    """Note the layout of a tensor, if it is one."""
+    with contextlib.suppress(ValueError):
+        layout = layout_of(value.order, value.shape)
+        if layout is not None:
+            b.layouts[tensor] = layout
     return tensor

@@ -20,8 +20,8 @@ from hwq.passes.quantizers import lower_quantizer
 
 
 def to_integers(graph: Graph) -> Graph:
-    """Lower a real graph. Images become [H, W, C], other frames vectors in row-major order; layers are named conv0, fc0,
-    fc1 ... in order where the file has no names for them.
+    """Lower a real graph. Images become [H, W, C], other frames vectors in row-major order; layers are named conv0,
+    fc0, fc1 ... in order where the file has no names for them.
 
     A quantizer that directly follows a graph input becomes the host's (`Graph.host`). Raises UnsupportedOp
     with every node that can't be lowered, and VerifyError where 100 digits can't decide a comparison.
@@ -36,7 +36,9 @@ def to_integers(graph: Graph) -> Graph:
             lost |= set(node.outputs)
             continue
         try:
-            b.values[node.outputs[0]] = _lower(b, node)
+            value = b.values[node.outputs[0]] = _lower(b, node)
+            if isinstance(node.op, (*ops.QUANTIZERS, ops.ArgMax)):
+                describe(b, value.base, value)
         except UnsupportedOp as e:
             problems.append(str(e))
             lost |= set(node.outputs)
@@ -166,5 +168,5 @@ def _finish(b: Build, outputs: tuple[str, ...]) -> Graph:
         {k: v for k, v in b.blobs.items() if k in keys},
         host,
         tuple(b.notes),
-        {rename.get(k, k): v for k, v in b.layouts.items()},
+        {rename.get(k, k): v for k, v in b.layouts.items() if k in tensors or k in rename},
     )

@@ -17,7 +17,8 @@ from hwq.errors import VerifyError
 from hwq.frontend import read_qonnx
 from hwq.frontend.constant import as_const, quantize
 from hwq.golden import bounds, count_differences, float_execute, reference
-from hwq.golden.reference import Quantizer, apply, from_floats, from_levels
+from hwq.golden.cells import from_floats
+from hwq.golden.reference import Quantizer, apply, from_levels
 from hwq.ir import ops
 from hwq.ir.graph import Graph, Node, Tensor, blob
 from hwq.ir.rational import fractions, to_text
@@ -29,7 +30,7 @@ def quantizer(bits: int, signed: bool, narrow: bool, rounding: str) -> Quantizer
     (one, a), (zero, b) = blob(to_text([1])), blob(to_text([0]))
     node = Node("q", ops.Quant(one, zero, bits, signed, narrow, rounding.upper()), ("x",), ("y",))
     graph = Graph("g", "real", ("x",), ("y",), (node,), {n: Tensor(n, (1,)) for n in "xy"}, {one: a, zero: b})
-    return Quantizer(graph, node.op)
+    return Quantizer(graph, node.op, (1,))
 
 
 @settings(max_examples=150, deadline=None)
@@ -122,7 +123,7 @@ def test_no_float_engine_leaves_its_error_bound(
         if isinstance(node.op, (ops.ArgMax, ops.Softmax)):
             break
         if isinstance(node.op, ops.QUANTIZERS):
-            q = Quantizer(graph, node.op)
+            q = Quantizer(graph, node.op, graph.tensor(out).shape)
             exact[out] = from_levels(q, q.nearest(got[out]))
             error[out] = bounds.quantized(exact[out].floats(), arithmetic)
         else:
