@@ -19,8 +19,8 @@ from hwq.errors import DataError, DataMissing
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """x_*: raw frames [N, *input_shape]; y_*: int64 class indices [N]. `split` says where train and test
-    come from.
+    """x_*: raw frames [N, *input_shape], images [N, height, width(, channels)]; y_*: int64 class indices [N], or
+    [N, height, width] where every pixel has one. `split` says where train and test come from.
     """
 
     name: str
@@ -84,8 +84,8 @@ def check(d: Dataset) -> Dataset:
             wrong.append(f"x_{part} has type {x.dtype}; expected numbers")
         elif x.dtype.kind == "f" and not np.isfinite(x).all():
             wrong.append(f"x_{part} holds {int((~np.isfinite(x)).sum())} NaN or infinite values")
-        if y.shape != (len(x),):
-            wrong.append(f"y_{part} has shape {y.shape}; expected ({len(x)},)")
+        if y.shape != (len(x),) and y.shape != x.shape[:3]:
+            wrong.append(f"y_{part} has shape {y.shape}; expected ({len(x)},), or one class per pixel")
         elif y.dtype.kind not in "iub":
             wrong.append(f"y_{part} has type {y.dtype}; expected class indices")
         elif len(y) and not 0 <= int(y.min()) <= int(y.max()) < len(d.classes):
@@ -100,8 +100,9 @@ def check(d: Dataset) -> Dataset:
 def fixed_split(
     y: NDArray[np.int64], test_fraction: float, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Stratified (train, test) indices, the same on every machine for a seed."""
+    """Stratified (train, test) indices, the same on every machine for a seed. Classes per pixel are not stratified."""
     rng = np.random.default_rng(seed)
+    y = y if y.ndim == 1 else np.zeros(len(y), dtype=np.int64)
     test = []
     for label in np.unique(y):
         members = rng.permutation(np.flatnonzero(y == label))

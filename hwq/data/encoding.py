@@ -30,6 +30,9 @@ from hwq.errors import DataError
 SCHEMA_VERSION = 1
 Floats = NDArray[np.float64]
 
+# steps that treat every value alike, so that bytes can go through a table
+POINTWISE = frozenset({"scale", "bipolar"})
+
 # kind -> keys with their defaults; a default of None marks a key that must be given
 KINDS: dict[str, dict[str, Any]] = {
     "scale": {"lo": 0.0, "hi": None, "symmetric": False},
@@ -80,24 +83,38 @@ def _near(word: str, legal: Mapping[str, Any]) -> str:
 @dataclass(frozen=True)
 class Encoding:
     """A fitted chain. steps: (kind, fitted parameters) pairs; `inputs` raw features, `outputs` encoded
-    ones.
+    ones. shape: of an encoded frame that is an image, (height, width, channels), as its features lie.
     """
 
     inputs: int
     outputs: int
     steps: tuple[tuple[str, dict[str, Any]], ...]
+    shape: tuple[int, ...] = ()
+
+    def table(self) -> NDArray[np.float32] | None:
+        """What each byte 0..255 is encoded as, float32 [256]; None if features are treated differently."""
+        if any(kind not in POINTWISE for kind, _ in self.steps):
+            return None
+        column = np.arange(256, dtype=np.float64)[:, None]
+        for kind, params in self.steps:
+            column = _APPLY[kind](params, column)
+        return column[:, 0].astype(np.float32)
 
     def apply(self, x: NDArray[Any]) -> NDArray[np.float32]:
         """Raw frames [N, ...] (flattened to `inputs` features) -> float32 [N, outputs]. Raises DataError
         on a wrong shape.
         """
         raw = np.asarray(x)
-        flat = raw.reshape(len(raw), -1).astype(np.float64)
-        if flat.shape[1] != self.inputs:
+        rows = raw.reshape(len(raw), -1)
+        if rows.shape[1] != self.inputs:
             raise DataError(
-                f"encoding: frames of {flat.shape[1]} features (shape {raw.shape[1:]}); "
+                f"encoding: frames of {rows.shape[1]} features (shape {raw.shape[1:]}); "
                 f"it was fitted on {self.inputs}"
             )
+        table = self.table() if raw.dtype == np.uint8 else None
+        if table is not None:
+            return table[rows]
+        flat = rows.astype(np.float64)
         for kind, params in self.steps:
             flat = _APPLY[kind](params, flat)
         return np.ascontiguousarray(flat, dtype=np.float32)
@@ -108,6 +125,7 @@ class Encoding:
             "schema_version": SCHEMA_VERSION,
             "inputs": self.inputs,
             "outputs": self.outputs,
+            **({"shape": list(self.shape)} if self.shape else {}),
             "steps": [{"kind": k, **p} for k, p in self.steps],
         }
         return json.dumps(body) + "\n"
@@ -125,7 +143,8 @@ class Encoding:
             unknown = [k for k, _ in steps if k not in _APPLY]
             if unknown:
                 raise DataError(f"{where}: unknown kinds {', '.join(unknown)}; known: {', '.join(_APPLY)}")
-            return Encoding(int(body["inputs"]), int(body["outputs"]), steps)
+            shape = tuple(int(n) for n in body.get("shape", ()))
+            return Encoding(int(body["inputs"]), int(body["outputs"]), steps, shape)
         except (ValueError, KeyError, TypeError) as e:
             raise DataError(f"{where}: not an encoding file ({e}); train the model again") from None
 
@@ -136,9 +155,13 @@ def fit(spec: Sequence[Mapping[str, Any]], x: NDArray[Any], categorical: Sequenc
     Raises DataError on a bad spec, an empty set, or values that are not finite.
     """
     check_spec(spec)
-    flat = np.asarray(x).reshape(len(x), -1).astype(np.float64)
-    if not len(flat):
+    frames = np.asarray(x).reshape(len(x), -1)
+    if not len(frames):
         raise DataError("encoding: no training frames to fit on")
+    if frames.dtype == np.uint8 and all(step["kind"] in POINTWISE for step in spec):
+        one = fit(spec, np.unique(frames)[:, None].astype(np.float64))  # of the values that occur alone
+        return Encoding(frames.shape[1], frames.shape[1], one.steps)
+    flat = frames.astype(np.float64)
     if not np.isfinite(flat).all():
         raise DataError(f"encoding: {int((~np.isfinite(flat)).sum())} training values are NaN or infinite")
     inputs, steps = flat.shape[1], []

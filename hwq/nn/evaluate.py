@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from hwq.data import Encoding
 from hwq.errors import ModelError
-from hwq.nn.prepare import build
+from hwq.nn.images import Images
+from hwq.nn.prepare import build, net_frame
 from hwq.nn.recipe import Recipe, load_recipe
 
 Floats = NDArray[np.float64]
@@ -26,7 +27,7 @@ def load_run(run: Path) -> tuple[Recipe, nn.Module]:
     """
     r = load_recipe(run)
     encoding = Encoding.from_json((run / "encoding.json").read_text())
-    net = build(r, encoding.outputs)
+    net = build(r, net_frame(encoding))
     try:
         state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)["final"]
     except (OSError, KeyError) as e:
@@ -43,7 +44,8 @@ def quantizer_outputs(
 ) -> tuple[dict[str, Floats], Floats]:
     """What every activation quantizer of a net puts out, in forward order, and the logits.
 
-    x: encoded frames [N, features]. Returns {module path: real values [N, ...]} and logits [N, outputs]. double:
+    x: encoded frames [N, ...] as the net takes them. Returns
+    {module path: real values [N, ...]} and logits [N, outputs]. double:
     computed in float64 from the float32 parameters, derived constants included. Leaves the net unchanged.
     """
     was = {k: v.clone() for k, v in net.state_dict().items()}
@@ -68,24 +70,25 @@ def quantizer_outputs(
 
 
 @torch.no_grad()
-def logits(net: nn.Module, x: Tensor, batch: int = 8192) -> NDArray[np.float64]:
-    """Outputs of a net in evaluation mode. x: [N, features] -> float [N, outputs]."""
+def logits(net: nn.Module, x: Tensor | Images, batch: int | None = None) -> NDArray[np.float64]:
+    """Outputs of a net in evaluation mode. x: [N, features] or images -> float [N, outputs(, height, width)]."""
     was = net.training
     net.eval()
+    batch = batch or (250 if len(x.shape) > 2 else 8192)  # activations of images are large
     out = torch.cat([net(part) for part in x.split(batch)]).cpu().numpy()
     net.train(was)
     return out
 
 
 def predictions(out: NDArray[np.floating], head: str) -> NDArray[np.int64]:
-    """Class indices [N]: the lowest index among equal maxima; for one output (`threshold`) whether it is
-    >= 0.
+    """Class indices [N(, height, width)]: the lowest index among equal maxima; for one output (`threshold`)
+    whether it is >= 0.
     """
     if head == "threshold" or out.shape[1] == 1:
         return (out[:, 0] >= 0).astype(np.int64)
     return out.argmax(axis=1)
 
 
-def accuracy(net: nn.Module, x: Tensor, y: Tensor, head: str) -> float:
-    """Per cent of frames classified right."""
+def accuracy(net: nn.Module, x: Tensor | Images, y: Tensor, head: str) -> float:
+    """Per cent of frames (of pixels, where each has a class) classified right."""
     return 100.0 * float((predictions(logits(net, x), head) == y.cpu().numpy()).mean())

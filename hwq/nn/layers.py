@@ -31,6 +31,7 @@ class ScalarNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return (x - self.running_mean) / (self.running_var + self.eps).sqrt() * self.weight + self.bias
+        x = x.to(self.weight.dtype)  # under autocast x comes in half precision
         mean, var = x.mean(), x.var(unbiased=False)
         with torch.no_grad():
             self.num_batches_tracked += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,18 @@ from hwq.data import load as load_data
 from hwq.data.dataset import fixed_split
 from hwq.data.plugin import resolve
 from hwq.errors import ConfigError, DataError, ModelError
+from hwq.nn.images import Images
 from hwq.nn.recipe import Recipe
+from hwq.nn.topology import Shape, shapes
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Encoded tensors on the training device: x [N, features] float32, y [N] int64."""
+    """Encoded frames on the training device: x [N, features] float32, or images [N, channels, height, width];
+    y int64 [N], or [N, height, width] with a class per pixel.
+    """
 
-    x: Tensor
+    x: Tensor | Images
     y: Tensor
 
 
@@ -37,6 +41,11 @@ class Prepared:
     test: Split
     classes: int
 
+    @property
+    def frame(self) -> Shape:
+        """Shape of one frame as the net takes it."""
+        return tuple(self.train.x.shape[1:])
+
 
 def prepare(r: Recipe, data_dir: str | Path | None, device: torch.device) -> Prepared:
     """Load, split and encode a recipe's data. The encoding sees the training part alone."""
@@ -44,14 +53,15 @@ def prepare(r: Recipe, data_dir: str | Path | None, device: torch.device) -> Pre
     keep, held = fixed_split(d.y_train, r.train.validation, r.train.split_seed)
     if not len(held) or not len(keep):
         raise DataError(
-            f"data set '{d.name}': {len(d.y_train)} training frames leave no validation split of "
-            f"{r.train.validation:g}"
+            f"data set '{d.name}': {len(d.y_train)} training frames leave no validation split of {r.train.validation:g}"
         )
-    _check_outputs(r, d)
     encoding = fit_encoding(r.encoding, d.x_train[keep], d.categorical)
+    if r.images:
+        encoding = replace(encoding, shape=_image_shape(d, encoding.outputs))
+    _check_outputs(r, d, encoding)
 
     def split(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> Split:
-        return Split(torch.from_numpy(encoding.apply(x)).to(device), torch.from_numpy(y).to(device))
+        return Split(_frames(encoding, x, device), torch.from_numpy(y).to(device))
 
     return Prepared(
         encoding,
@@ -62,23 +72,58 @@ def prepare(r: Recipe, data_dir: str | Path | None, device: torch.device) -> Pre
     )
 
 
-def _check_outputs(r: Recipe, d: Dataset) -> None:
-    outputs = r.layers[-1].out if r.layers else None
-    need = 1 if r.head == "threshold" else len(d.classes)
-    if outputs is not None and outputs != need:
+def net_frame(encoding: Encoding) -> Shape:
+    """Shape of one encoded frame as a net takes it: (features,), or (channels, height, width)."""
+    if not encoding.shape:
+        return (encoding.outputs,)
+    height, width, channels = encoding.shape
+    return channels, height, width
+
+
+def _image_shape(d: Dataset, outputs: int) -> Shape:
+    if len(d.input_shape) not in (2, 3):
         raise ConfigError(
-            f"recipe '{r.name}': the last layer has out = {outputs}; data set '{d.name}' has "
-            f"{len(d.classes)} classes, head '{r.head}' needs out = {need}"
+            f"data set '{d.name}': frames of shape {d.input_shape} are not images [height, width(, channels)]; "
+            "an image net can't take them"
         )
+    height, width = d.input_shape[:2]
+    return height, width, outputs // (height * width)
 
 
-def build(r: Recipe, inputs: int, quantized: bool = True) -> nn.Module:
-    """The recipe's net: `Class.from_recipe(recipe, inputs, quantized)` if it has that, else
-    `Class(**net_args)`.
+def _frames(encoding: Encoding, x: np.ndarray[Any, Any], device: torch.device) -> Tensor | Images:
+    if not encoding.shape:
+        return torch.from_numpy(encoding.apply(x)).to(device)
+    table = encoding.table() if x.dtype == np.uint8 else None
+    raw = torch.from_numpy(np.ascontiguousarray(x) if table is not None else encoding.apply(x))
+    rows = raw.reshape(len(raw), *encoding.shape).to(device)
+    return Images(rows.permute(0, 3, 1, 2), None if table is None else torch.from_numpy(table).to(device))
+
+
+def _check_outputs(r: Recipe, d: Dataset, encoding: Encoding) -> None:
+    if not r.layers:
+        return
+    out = shapes(r.named_layers(), net_frame(encoding), f"recipe '{r.name}'")[str(r.named_layers()[-1].name)]
+    need: Shape = (1 if r.head == "threshold" else len(d.classes), *d.y_train.shape[1:])
+    if out == need:
+        return
+    if len(need) == len(out) == 1:
+        raise ConfigError(
+            f"recipe '{r.name}': the last layer has out = {out[0]}; data set '{d.name}' has "
+            f"{len(d.classes)} classes, head '{r.head}' needs out = {need[0]}"
+        )
+    raise ConfigError(
+        f"recipe '{r.name}': the last layer puts out {out}; data set '{d.name}' with {len(d.classes)} classes and "
+        f"labels of shape {d.y_train.shape[1:]} needs {need}"
+    )
+
+
+def build(r: Recipe, frame: Shape, quantized: bool = True) -> nn.Module:
+    """The recipe's net: `Class.from_recipe(recipe, frame, quantized)` if it has that, else
+    `Class(**net_args)`. frame: shape of one encoded frame.
     """
     cls = resolve(r.net, "net")
     if hasattr(cls, "from_recipe"):
-        return cls.from_recipe(r, inputs, quantized)
+        return cls.from_recipe(r, frame, quantized)
     extra = {} if quantized else {"quantized": False}
     try:
         return cls(**r.net_args, **extra)
@@ -97,6 +142,13 @@ def load_float(net: nn.Module, path: Path, device: torch.device) -> None:
     except Exception as e:  # torch raises many kinds for a damaged file
         raise ModelError(f"init = '{path}': not a torch checkpoint ({type(e).__name__}: {e})") from None
     state = next((body[k] for k in ("final", "best_state", "state_dict") if k in body), body)
+    take_float(net, state, f"init = '{path}'")
+
+
+def take_float(net: nn.Module, state: dict[str, Tensor], place: str) -> None:
+    """Load a float net's parameters and statistics; quantizers stay as they are. Raises ModelError where names or
+    shapes differ.
+    """
     own = net.state_dict()
     wrong = [f"'{k}' is missing" for k in own if k not in state and not _is_quantizer(k)]
     wrong += [
@@ -105,7 +157,7 @@ def load_float(net: nn.Module, path: Path, device: torch.device) -> None:
         if k in own and v.shape != own[k].shape
     ]
     if wrong:
-        raise ModelError(f"init = '{path}' does not fit the net: " + "; ".join(wrong))
+        raise ModelError(f"{place} does not fit the net: " + "; ".join(wrong))
     net.load_state_dict({**own, **{k: v for k, v in state.items() if k in own}})
 
 

@@ -83,9 +83,7 @@ def _fields(spec: QuantSpec) -> dict[str, Any]:
         "signed": spec.signed,
         "narrow_range": spec.narrow and spec.signed,
         "quant_type": QuantType.BINARY if spec.bipolar else QuantType.INT,
-        "scaling_per_output_type": ScalingPerOutputType.CHANNEL
-        if per_channel
-        else ScalingPerOutputType.TENSOR,
+        "scaling_per_output_type": ScalingPerOutputType.CHANNEL if per_channel else ScalingPerOutputType.TENSOR,
         "restrict_scaling_type": RestrictValueType.FP,
         "scaling_impl_type": ScalingImplType.CONST if spec.scale == "const" else ScalingImplType.PARAMETER,
     }
@@ -143,12 +141,19 @@ def set_limit(quantizer: nn.Module, limit: Tensor, spec: QuantSpec) -> None:
         value.copy_((real.log2() if spec.scale == "po2" else real).reshape(value.shape))
 
 
+def _sample(x: Tensor, most: int = 1 << 21) -> Tensor:
+    """At most `most` values of x, evenly taken, as one row."""
+    flat = x.reshape(1, -1)
+    step = -(-flat.shape[1] // most)
+    return flat[:, :: step | 1] if step > 1 else flat  # an odd step meets every row and column
+
+
 @torch.no_grad()
 def calibrate(net: nn.Module, x: Tensor) -> None:
     """Set every learned scale by least squared quantization error: weights from themselves, activations
     from `x`.
 
-    x: encoded training frames [N, features]. Modules carry their `quant_spec`; activations are set in
+    x: encoded training frames [N, ...]. Modules carry their `quant_spec`; activations are set in
     forward order, each seeing the quantized output of those before it. Leaves the net in evaluation mode,
     statistics untouched.
     """
@@ -156,17 +161,25 @@ def calibrate(net: nn.Module, x: Tensor) -> None:
     for layer in net.modules():
         spec, weight = getattr(layer, "quant_spec", None), getattr(layer, "weight", None)
         if isinstance(spec, QuantSpec) and isinstance(weight, Tensor):
+            if isinstance(layer, nn.ConvTranspose2d):
+                weight = weight.transpose(0, 1)  # outputs first
             rows = weight.flatten(1) if spec.granularity == "per_channel" else weight.reshape(1, -1)
             set_limit(layer.weight_quant, mse_limit(rows, spec), spec)
 
     def before(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        value = getattr(args[0], "value", args[0])
-        set_limit(module.act_quant, mse_limit(value.reshape(1, -1), module.quant_spec), module.quant_spec)
+        spec, value = module.quant_spec, getattr(args[0], "value", args[0])
+        if spec.scale == "const":
+            return
+        limit = mse_limit(_sample(value), spec)
+        if module in seen:  # shared by several layers: the widest range counts
+            limit = torch.maximum(limit, seen[module])
+        seen[module] = limit
+        set_limit(module.act_quant, limit, spec)
+
+    seen: dict[nn.Module, Tensor] = {}
 
     acts = [
-        m
-        for m in net.modules()
-        if isinstance(getattr(m, "quant_spec", None), QuantSpec) and hasattr(m, "act_quant")
+        m for m in net.modules() if isinstance(getattr(m, "quant_spec", None), QuantSpec) and hasattr(m, "act_quant")
     ]
     handles = [m.register_forward_pre_hook(before) for m in acts]
     # batch statistics in place of running ones: an untrained BatchNorm has seen nothing yet

@@ -17,20 +17,38 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from hwq.data.encoding import check_spec
 from hwq.errors import ConfigError, DataError
+from hwq.nn import topology
+from hwq.nn.topology import Layer, LayerDefaults, Scale, Strict
 
-Scale = Literal["const", "float", "po2"]
-Granularity = Literal["per_tensor", "per_channel"]
+__all__ = [
+    "Augment",
+    "Distill",
+    "Float",
+    "Input",
+    "Layer",
+    "LayerDefaults",
+    "Recipe",
+    "Train",
+    "hash_of",
+    "load_recipe",
+    "parse_recipe",
+    "shipped_recipes",
+]
+
+FLAT_NET, IMAGE_NET = "hwq_models.nets.fc:FC", "hwq_models.nets.cnn:CNN"
+
+# keys younger than the first recipes: left out of their hashes while nobody sets them
+_YOUNGER = frozenset(
+    {"kind", "from", "join", "kernel", "stride", "pad", "dilation", "groups", "factor", "share", "layout"}
+    | {"label_smoothing", "augment", "distill", "amp"}
+)
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Input(_Strict):
+class Input(Strict):
     """The quantizer on the encoded input. bits 1 and signed is bipolar, 2 and narrow is ternary."""
 
     bits: int = Field(8, ge=1, le=16)
@@ -38,47 +56,24 @@ class Input(_Strict):
     narrow: bool = True
     scale: Scale = "const"
     limit: float = Field(1.0, gt=0)
+    layout: Literal["flat", "image"] | None = None  # image: frames [channels, height, width]; the CNN's default
 
 
-class LayerDefaults(_Strict):
-    """What a layer takes where it says nothing itself."""
+class Augment(Strict):
+    """Random changes of the training images, drawn anew every epoch; raw pixels, before the encoding."""
 
-    method: str = "uniform"
-    weight_bits: int = Field(4, ge=1, le=8)
-    weight_scale: Scale = "float"
-    weight_granularity: Granularity = "per_tensor"
-    weight_narrow: bool = True
-    act: Literal["signed", "relu"] = "relu"
-    act_bits: int = Field(4, ge=1, le=8)
-    act_scale: Scale = "float"
-    act_narrow: bool = True
-    act_limit: float = Field(1.0, gt=0)
-    bias: Literal["none", "float", "int"] = "none"
-    norm: Literal["batch", "tensor", "none"] = "batch"
-    dropout: float = Field(0.0, ge=0, lt=1)
+    crop: int = Field(0, ge=0, le=64)  # shift by up to so many pixels each way; black comes in
+    flip: bool = False  # left and right, with probability 1/2
 
 
-class Layer(_Strict):
-    """One dense layer: `out` neurons; every other key overrides [quant]. The last layer has no activation."""
+class Distill(Strict):
+    """Learn from the float baseline as well (Hinton et al. 2015): loss = (1 - weight) * loss + weight * T^2 * KL."""
 
-    out: int = Field(ge=1, le=65536)
-    name: str | None = Field(None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    method: str | None = None
-    weight_bits: int | None = Field(None, ge=1, le=8)
-    weight_scale: Scale | None = None
-    weight_granularity: Granularity | None = None
-    weight_narrow: bool | None = None
-    act: Literal["signed", "relu"] | None = None
-    act_bits: int | None = Field(None, ge=1, le=8)
-    act_scale: Scale | None = None
-    act_narrow: bool | None = None
-    act_limit: float | None = Field(None, gt=0)
-    bias: Literal["none", "float", "int"] | None = None
-    norm: Literal["batch", "tensor", "none"] | None = None
-    dropout: float | None = Field(None, ge=0, lt=1)
+    weight: float = Field(0.5, gt=0, le=1)
+    temperature: float = Field(4.0, gt=0)
 
 
-class Train(_Strict):
+class Train(Strict):
     """The optimisation. Learning rate is a function of the step alone, so a resumed run continues exactly."""
 
     epochs: int = Field(60, ge=1)
@@ -98,9 +93,13 @@ class Train(_Strict):
     seed: int = Field(1, ge=0)
     validation: float = Field(0.1, gt=0, lt=1)
     split_seed: int = Field(0, ge=0)  # of the validation split: one for all seeds
-    init: str | None = None  # float checkpoint to start from
+    init: str | None = None  # float checkpoint to start from; "float": the recipe's own float baseline
     calibration: int = Field(2000, ge=1)  # training frames used to calibrate learned scales
     bn_reestimate: bool = True  # exact BatchNorm statistics over the training split, at the end
+    label_smoothing: float | None = Field(None, gt=0, lt=1)  # cross_entropy only
+    augment: Augment | None = None
+    distill: Distill | None = None
+    amp: Literal["cuda", "bfloat16"] | None = None  # bfloat16 matrix ops in training: on CUDA alone, or anywhere
 
     @field_validator("milestones", mode="before")
     @classmethod
@@ -108,20 +107,20 @@ class Train(_Strict):
         return tuple(v) if isinstance(v, list) else v
 
 
-class Float(_Strict):
+class Float(Strict):
     """Training of the float baseline: the same net without quantizers."""
 
     epochs: int = Field(20, ge=1)
     lr: float = Field(0.002, gt=0)
 
 
-class Recipe(_Strict):
+class Recipe(Strict):
     """A whole recipe. `layers` belongs to the shipped net; another `net` takes `net_args` instead."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     data: str
-    net: str = "hwq_models.nets.fc:FC"
-    net_args: dict[str, Any] = {}
+    net: str = FLAT_NET
+    net_args: dict[str, Any] = Field({})
     head: Literal["argmax", "threshold", "logits"] = "argmax"
     target_accuracy: float | None = Field(None, ge=0, le=100)
     encoding: tuple[dict[str, Any], ...] = ({"kind": "standard"},)
@@ -148,40 +147,57 @@ class Recipe(_Strict):
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
         wrong = []
-        if self.net == "hwq_models.nets.fc:FC" and not self.layers:
+        if self.net in (FLAT_NET, IMAGE_NET) and not self.layers:
             wrong.append("layers: at least one [[layers]] table is needed by the shipped net")
-        if self.head == "threshold" and self.layers and self.layers[-1].out != 1:
-            wrong.append(f"head 'threshold' needs one output, the last layer has out = {self.layers[-1].out}")
-        if self.head == "argmax" and self.layers and self.layers[-1].out == 1:
+        if self.net == FLAT_NET and any((n.kind or "dense") != "dense" or n.from_ or n.share for n in self.layers):
+            wrong.append(f'net: layers of other kinds than dense, or with branches, need net = "{IMAGE_NET}"')
+        named = self.named_layers() if self.layers else ()
+        wrong += topology.check(named, self.layers, self.input.bits == 1 and self.input.signed)
+        out = self.layers[-1].out if self.layers else None
+        if self.head == "threshold" and out not in (None, 1):
+            wrong.append(f"head 'threshold' needs one output, the last layer has out = {out}")
+        if self.head == "argmax" and out == 1:
             wrong.append("head 'argmax' needs two outputs or more; use head = \"threshold\" for one")
-        if self.train.loss == "cross_entropy" and self.layers and self.layers[-1].out == 1:
+        if self.train.loss == "cross_entropy" and out == 1:
             wrong.append("loss 'cross_entropy' needs two outputs or more; use \"sqr_hinge\"")
+        if self.train.label_smoothing and self.train.loss != "cross_entropy":
+            wrong.append('train.label_smoothing goes with loss = "cross_entropy"')
         if self.train.schedule == "step" and not self.train.milestones:
             wrong.append("train.schedule 'step' needs train.milestones (epochs)")
-        names = [layer.name for layer in self.named_layers()]
-        wrong += [
-            f"layers: the name '{n}' is used twice" for n in sorted({n for n in names if names.count(n) > 1})
-        ]
+        if self.train.augment and not self.images:
+            wrong.append('train.augment needs images: an image net, or input.layout = "image"')
         if wrong:
             raise ValueError("\n".join(wrong))
         return self
 
+    @property
+    def images(self) -> bool:
+        """Whether the net takes frames [channels, height, width]; otherwise they are flat."""
+        return (self.input.layout or ("image" if self.net == IMAGE_NET else "flat")) == "image"
+
     def named_layers(self) -> tuple[Layer, ...]:
-        """Layers with every default filled in and a name each (fc1, fc2 ... unless named)."""
-        out = []
-        for i, layer in enumerate(self.layers):
-            own = layer.model_dump(exclude_none=True)
-            out.append(Layer(**{**self.quant.model_dump(), "name": f"fc{i + 1}", **own}))
-        return tuple(out)
+        """Layers with every default filled in and a name each (fc1, conv1 ... unless named)."""
+        return topology.filled(self.layers, self.quant)
+
+    def matrix_names(self) -> tuple[str, ...]:
+        """Names of the layers with weights, in order."""
+        return tuple(str(n.name) for n in self.named_layers() if n.is_matrix)
 
     def config_hash(self) -> str:
         """Identifies the quantized training: every value of the recipe but those of the float baseline."""
-        return hash_of(self.model_dump(by_alias=True, exclude={"float_"}))
+        return hash_of(without_younger(self.model_dump(by_alias=True, exclude={"float_"})))
 
     def to_toml(self) -> str:
         """The recipe with all defaults filled in; reads back equal."""
         filled = self.model_copy(update={"layers": self.named_layers()})
         return to_toml(filled.model_dump(by_alias=True, exclude_none=True))
+
+
+def without_younger(value: Any) -> Any:
+    """The dump of a recipe without the keys that the first recipes did not know, where they are not set."""
+    if isinstance(value, dict):
+        return {k: without_younger(v) for k, v in value.items() if not (k in _YOUNGER and v is None)}
+    return [without_younger(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
 def hash_of(value: Any) -> str:
@@ -211,9 +227,7 @@ def parse_recipe(body: dict[str, Any], place: str = "recipe") -> Recipe:
         return Recipe(**body)
     except ValidationError as e:
         lines = [line for err in e.errors() for line in _explain(dict(err))]
-        raise ConfigError(
-            f"{place}: {len(lines)} error(s)\n" + "\n".join(f"  - {line}" for line in lines)
-        ) from None
+        raise ConfigError(f"{place}: {len(lines)} error(s)\n" + "\n".join(f"  - {line}" for line in lines)) from None
 
 
 def shipped_recipes() -> tuple[str, ...]:
@@ -236,9 +250,7 @@ def _find(name_or_path: str | Path) -> tuple[str, str]:
         return str(file), file.read_text()
     near = difflib.get_close_matches(str(name_or_path), names, 1, 0.4)
     hint = f"; did you mean '{near[0]}'?" if near else ""
-    raise ConfigError(
-        f"no recipe '{name_or_path}'{hint} Shipped: {', '.join(names)}; or give the path of a .toml"
-    )
+    raise ConfigError(f"no recipe '{name_or_path}'{hint} Shipped: {', '.join(names)}; or give the path of a .toml")
 
 
 def _override(body: dict[str, Any], key: str, value: Any) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,9 @@ from hwq.nn.checkpoint import load_checkpoint, save_checkpoint, save_final, save
 from hwq.nn.evaluate import accuracy
 from hwq.nn.export import save_model
 from hwq.nn.hooks import Hooks, param_groups
+from hwq.nn.images import Images
 from hwq.nn.layers import NORMS
-from hwq.nn.prepare import Prepared, build, load_float, prepare
+from hwq.nn.prepare import Prepared, build, load_float, prepare, take_float
 from hwq.nn.quant import calibrate
 from hwq.nn.recipe import Recipe, Train, hash_of, load_recipe
 
@@ -61,17 +63,21 @@ def train(
         data = prepare(r, data_dir, dev)
         run.mkdir(parents=True, exist_ok=True)  # now: a place that can't be written shows before the work
 
-        accuracy_float = (
-            _baseline(r, data, dev, cache_dir or Path.home() / ".cache" / "hwq", progress) if baseline else None
+        needs_float = baseline or r.train.init == "float" or r.train.distill
+        teacher = (
+            _baseline(r, data, dev, cache_dir or Path.home() / ".cache" / "hwq", progress) if needs_float else None
         )
+        accuracy_float = accuracy(teacher, data.test.x, data.test.y, r.head) if teacher else None
 
         torch.manual_seed(r.train.seed)
-        net = build(r, data.train.x.shape[1]).to(dev)
-        if r.train.init:
+        net = build(r, data.frame).to(dev)
+        if teacher and r.train.init == "float":
+            take_float(net, teacher.state_dict(), "init = 'float'")
+        elif r.train.init:
             load_float(net, Path(r.train.init), dev)
         calibrate(net, data.train.x[: r.train.calibration])
         best_validation = fit(
-            net, data, r.train, r.head, run / "checkpoint.pt", r.config_hash(), resume, progress, r.name
+            net, data, r.train, r.head, run / "checkpoint.pt", r.config_hash(), resume, progress, r.name, teacher
         )
 
         (run / "model.onnx").unlink(missing_ok=True)  # a model of an earlier recipe must not meet these files
@@ -80,7 +86,7 @@ def train(
         record.write_atomic(run / "encoding.json", data.encoding.to_json())
         record.save(run / "record.json", _records(r, net, data, best_validation, accuracy_float))
         names = [str(n.name) for n in r.named_layers()]
-        save_model(net, run / "model.onnx", data.train.x.shape[1], r.head, names)  # last: a run that has it is whole
+        save_model(net, run / "model.onnx", data.frame, r.head, names)  # last: a run that has it is whole
     return run
 
 
@@ -105,8 +111,12 @@ def fit(
     resume: bool = True,
     progress: bool = False,
     label: str = "",
+    teacher: nn.Module | None = None,
 ) -> float:
-    """Train `net` in place to its best epoch; returns that epoch's validation accuracy in per cent."""
+    """Train `net` in place to its best epoch; returns that epoch's validation accuracy in per cent.
+
+    teacher: a float net whose logits are learned too where the recipe says `distill`.
+    """
     x, y = data.train.x, data.train.y
     steps = math.ceil(len(x) / t.batch)
     if checkpoint and resume and checkpoint.exists():
@@ -115,23 +125,26 @@ def fit(
         )
     else:
         optimizer, start, best, best_state = _optimizer(net, t), 0, -1.0, snapshot(net)
-    loss_of, hooks = LOSSES[t.loss], Hooks(net)
+    loss_of, hooks = _loss(t, teacher), Hooks(net)
+    autocast = partial(torch.autocast, x.device.type, torch.bfloat16, enabled=_half(t, x.device))
 
     with _bar(progress) as bar:
         task = bar.add_task(label, total=t.epochs * steps, completed=start * steps, note="")
         for epoch in range(start, t.epochs):
             net.train()
             hooks.begin_epoch(epoch / t.epochs)
-            order = torch.randperm(
-                len(x), generator=torch.Generator().manual_seed(hash_seed(t.seed, epoch))
-            ).to(x.device)
+            random = torch.Generator().manual_seed(hash_seed(t.seed, epoch))
+            order = torch.randperm(len(x), generator=random).to(x.device)
             for i, pick in enumerate(order.split(t.batch)):
                 if len(pick) == 1:
                     continue  # BatchNorm needs two frames
                 factor = lr_factor(t, epoch * steps + i, steps)
                 for group in optimizer.param_groups:
                     group["lr"] = group["base_lr"] * factor
-                loss = loss_of(net(x[pick]), y[pick]) + hooks.penalty()
+                frames = x.augmented(pick, t.augment, random) if t.augment else x[pick]
+                with autocast():
+                    out = net(frames)
+                loss = loss_of(out.float(), y[pick], frames) + hooks.penalty()
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
@@ -142,9 +155,7 @@ def fit(
             if validation >= best:  # of equal epochs the later one: its learning rate is lower
                 best, best_state = validation, snapshot(net)
             if checkpoint:
-                save_checkpoint(
-                    checkpoint, config_hash, epoch + 1, net, optimizer, best, best_state, x.device
-                )
+                save_checkpoint(checkpoint, config_hash, epoch + 1, net, optimizer, best, best_state, x.device)
             bar.update(task, note=f"loss {loss.item():.4f}  validation {validation:.2f} %  best {best:.2f} %")
 
     net.load_state_dict(best_state)
@@ -185,11 +196,38 @@ def sqr_hinge(out: Tensor, y: Tensor) -> Tensor:
     return (1 - out * t).clamp_min(0).square().mean()
 
 
-LOSSES = {"sqr_hinge": sqr_hinge, "cross_entropy": nn.functional.cross_entropy}
+def cross_entropy(out: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Mean cross entropy; smoothing: the share of the target that goes to all classes alike."""
+    return nn.functional.cross_entropy(out, y, label_smoothing=smoothing)
+
+
+def distillation(out: Tensor, wanted: Tensor, temperature: float) -> Tensor:
+    """T^2 KL(softmax(wanted / T) || softmax(out / T)), mean over the batch (Hinton et al. 2015)."""
+    a, b = (nn.functional.log_softmax(v / temperature, 1) for v in (out, wanted))
+    return nn.functional.kl_div(a, b, reduction="batchmean", log_target=True) * temperature**2
+
+
+def _loss(t: Train, teacher: nn.Module | None) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """loss(logits, labels, frames) as the recipe wants it."""
+    plain = sqr_hinge if t.loss == "sqr_hinge" else partial(cross_entropy, smoothing=t.label_smoothing or 0.0)
+    if t.distill is None or teacher is None:
+        return lambda out, y, _: plain(out, y)
+    weight, temperature, wise = t.distill.weight, t.distill.temperature, teacher.eval()
+
+    def loss(out: Tensor, y: Tensor, frames: Tensor) -> Tensor:
+        with torch.no_grad():
+            wanted = wise(frames)
+        return (1 - weight) * plain(out, y) + weight * distillation(out, wanted, temperature)
+
+    return loss
+
+
+def _half(t: Train, device: torch.device) -> bool:
+    return t.amp == "bfloat16" or (t.amp == "cuda" and device.type == "cuda")
 
 
 @torch.no_grad()
-def reestimate_norms(net: nn.Module, x: Tensor, batch: int = 1000) -> None:
+def reestimate_norms(net: nn.Module, x: Tensor | Images, batch: int = 1000) -> None:
     """Replace moving averages of normalization layers by averages over all of `x`, without dropout."""
     net.eval()
     norms = [m for m in net.modules() if isinstance(m, NORMS)]
@@ -206,16 +244,15 @@ def reestimate_norms(net: nn.Module, x: Tensor, batch: int = 1000) -> None:
         m.eval()
 
 
-def _baseline(
-    r: Recipe, data: Prepared, device: torch.device, cache_dir: Path, progress: bool
-) -> float | None:
-    """Test accuracy of the same net in float, trained once per topology and data and kept in the cache."""
+def _baseline(r: Recipe, data: Prepared, device: torch.device, cache_dir: Path, progress: bool) -> nn.Module | None:
+    """The same net in float, trained once per topology and data and kept in the cache."""
     cls = resolve(r.net, "net")
     if not hasattr(cls, "from_recipe") and "quantized" not in inspect.signature(cls).parameters:
         return None  # a user's net without a float form
     shape = [(n.name, n.out, n.act, n.bias, n.norm, n.dropout) for n in r.named_layers()]
     digest = hash_of(
         [
+            *_image_training(r),
             r.data,
             r.encoding,
             r.net,
@@ -233,10 +270,11 @@ def _baseline(
     )
     path = cache_dir / "float" / f"{digest}.pt"
     torch.manual_seed(1)
-    net = build(r, data.train.x.shape[1], quantized=False).to(device)
+    net = build(r, data.frame, quantized=False).to(device)
     if path.is_file():
         load_float(net, path, device)
     else:
+        part = path.with_suffix(".part")
         t = r.train.model_copy(
             update={
                 "epochs": r.float_.epochs,
@@ -245,11 +283,24 @@ def _baseline(
                 "optimizer": "adam",
                 "schedule": "onecycle",
                 "clip_weights": 0.0,
+                "distill": None,
             }
         )
-        fit(net, data, t, r.head, None, progress=progress, label=f"{r.name} float")
+        fit(net, data, t, r.head, part, digest, progress=progress, label=f"{r.name} float")
         save_torch(path, {"state_dict": net.state_dict()})
-    return accuracy(net, data.test.x, data.test.y, r.head)
+        part.unlink(missing_ok=True)
+    return net.eval()
+
+
+def _image_training(r: Recipe) -> list[Any]:
+    """What the float baseline of an image net depends on, beyond what that of any net does."""
+    if not r.images:
+        return []
+    keep = {"kind", "from_", "join", "kernel", "stride", "pad", "dilation", "groups", "factor", "share"}
+    layers = [n.model_dump(include=keep, exclude_none=True) for n in r.named_layers()]
+    limits = [(n.act_scale, n.act_limit) for n in r.named_layers() if n.act == "signed"]
+    t = r.train
+    return [layers, limits, t.augment and t.augment.model_dump(), t.label_smoothing, t.amp]
 
 
 def _records(
@@ -265,7 +316,7 @@ def _records(
     if accuracy_float is not None:
         out.append(record.make("accuracy_float", accuracy_float, **common))
     named = [(n, m) for n, m in net.named_modules() if hasattr(m, "weight_quant") and hasattr(m, "weight")]
-    names = [str(n.name) for n in r.named_layers()] or [n for n, _ in named]
+    names = r.matrix_names() or [n for n, _ in named]
     bits = [int(m.quant_weight().bit_width) for _, m in named]
     out += [record.make("weight_bits", b, scope=n, **common) for n, b in zip(names, bits, strict=True)]
     sizes = [m.weight.numel() for _, m in named]

@@ -31,7 +31,7 @@ def test_every_mistake_is_reported_at_once_with_the_nearest_legal_key():
         "layers.1.weight_bits",
         "less than or equal to 8",
         "layers.1.act",
-        "'signed' or 'relu'",
+        "'signed', 'relu' or 'none'",
         "train.epocs: unknown key 'epocs'; did you mean 'epochs'?",
         "train.lr",
         "train.schedule",
