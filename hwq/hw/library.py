@@ -7,18 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hwq.errors import CheckFailed
-from hwq.hw.design import Design, Instance
-from hwq.hw.schedule import Node, Times, Timing, run_net
+from hwq.hw.design import Design, Instance, Stream
+from hwq.hw.schedule import Node, Timing, merge, run_net
+from hwq.hw.solve import Times
 from hwq.hw.window import Window
 
-WIRES = ("hwq_edge_in", "hwq_edge_out")
+WIRES = ("hwq_edge_in", "hwq_edge_out", "hwq_fork", "hwq_join")
 
 
 def timing(instance: Instance) -> Timing:
     """The timing class of an instance, from its parameters alone."""
     p = instance.int_param
     match instance.module:
-        case "hwq_edge_in" | "hwq_edge_out":
+        case "hwq_edge_in" | "hwq_edge_out" | "hwq_fork" | "hwq_join":
             return Timing("wire")
         case "hwq_relay":
             return Timing("fifo", depth=2)
@@ -30,6 +31,10 @@ def timing(instance: Instance) -> Timing:
             return Timing("reduce", d=p("PIPE"), n=p("SF"))
         case "hwq_argmax":
             return Timing("reduce", d=p("PIPE"), n=p("CF"))
+        case "hwq_pool":
+            return Timing("reduce", d=1, n=p("N"))
+        case "hwq_total":
+            return Timing("reduce", d=1, n=p("POSITIONS") * p("CHUNKS"), m=p("CHUNKS"))
         case "hwq_threshold" | "hwq_requant" | "hwq_table" | "hwq_scale":
             return Timing("pipe", d=p("PIPE"))
         case "hwq_dwc":
@@ -59,15 +64,19 @@ class Figures:
 
 def _merged(design: Design) -> tuple[dict[str, int], list[Node]]:
     """Stream name -> index (streams joined by wires share one), and the nodes that are not wires."""
-    index: dict[str, int] = {}
+    place = {s.name: i for i, s in enumerate(design.streams)}
+    into: dict[str, list[Stream]] = {i.name: [] for i in design.instances}
+    out_of: dict[str, list[Stream]] = {i.name: [] for i in design.instances}
     for s in design.streams:
-        src = s.src[0]
-        if src and design.instance(src).module in WIRES:
-            index[s.name] = index[design.into(src)[0].name]
-        else:
-            index[s.name] = len(set(index.values()))
+        if s.dst[0]:
+            into[s.dst[0]].append(s)
+        if s.src[0]:
+            out_of[s.src[0]].append(s)
+    wires = [[place[s.name] for s in (*into[i.name], *out_of[i.name])] for i in design.instances if i.module in WIRES]
+    index = dict(zip(place, merge(len(place), wires), strict=True))
     nodes = [
-        Node(i.name, timing(i), index[design.into(i.name)[0].name], index[design.out_of(i.name)[0].name])
+        Node(i.name, timing(i), tuple(index[s.name] for s in sorted(into[i.name], key=lambda s: s.dst[1])),
+             index[out_of[i.name][0].name])
         for i in design.instances
         if i.module not in WIRES
     ]

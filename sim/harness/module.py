@@ -79,9 +79,9 @@ def model_times(timing: Timing, beats: int, src: Pattern, snk: Pattern) -> tuple
     """(t_in, t_out) of the token model for one module; a wire is a single stream."""
     if timing.kind == "wire":
         t = run_net([], 1, {0: beats}, {0: src}, {0: snk})
-        return t[0], t[0]
+        return list(t[0]), list(t[0])
     t = run_net([Node("dut", timing, 0, 1)], 2, {0: beats}, {0: src}, {1: snk})
-    return t[0], t[1]
+    return list(t[0]), list(t[1])
 
 
 def _plan(frames_in: Frames, frames_out: Frames, timing: Timing, seed: int, lasts_in: Sequence[int] | None

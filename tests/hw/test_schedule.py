@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwq.errors import CheckFailed
-from hwq.hw.schedule import Node, Timing, run_chain, run_net
+from hwq.hw.schedule import Node, Timing, merge, run_chain, run_net
+from hwq.hw.window import Window
 
 
 class Machine:
@@ -150,8 +151,8 @@ def test_beat_times_equal_a_cycle_by_cycle_simulation(chain: list[Timing], frame
     snk = np.array([rnd.random() < 0.5 for _ in range(6 * beats)])
     for s, k in ((np.array([True]), np.array([True])), (src, np.array([True])), (np.array([True]), snk), (src, snk)):
         expected = cycle_model(chain, beats, s, k)
-        got = run_chain(chain, beats, s, k)
-        assert got == [list(e) for e in expected]
+        assert [list(e) for e in run_chain(chain, beats, s, k)] == expected
+        assert [list(e) for e in run_chain(chain, beats, s, k, compiled=False)] == expected
 
 
 def test_a_replay_buffer_of_two_sequences_keeps_full_rate() -> None:
@@ -164,3 +165,78 @@ def test_a_replay_buffer_of_two_sequences_keeps_full_rate() -> None:
 def test_a_network_that_can_never_move_names_its_blocked_streams() -> None:
     with pytest.raises(CheckFailed, match=r"deadlocks.*(in \(beat|out \(beat)"):
         run_net([Node("tiny", Timing("replay", n=4, passes=1, depth=0), 0, 1)], 2, {0: 4}, names=["in", "out"])
+
+
+def windows() -> st.SearchStrategy[Timing]:
+    def build(chunks: int, size: tuple[int, int], kernel: tuple[int, int], stride: tuple[int, int],
+              pad: tuple[int, int], passes: int, extra: int) -> Timing:
+        pad = (min(pad[0], kernel[0] - 1), min(pad[1], kernel[1] - 1))
+        size = (max(size[0], kernel[0]), max(size[1], kernel[1]))
+        out = tuple((size[i] + 2 * pad[i] - kernel[i]) // stride[i] + 1 for i in range(2))
+        w = Window(chunks, size, kernel, stride, (1, 1), pad, (out[0], out[1]), passes)
+        return Timing("window", depth=w.least_depth + extra, window=w)
+
+    def pair(lo: int, hi: int) -> st.SearchStrategy[tuple[int, int]]:
+        return st.tuples(st.integers(lo, hi), st.integers(lo, hi))
+
+    return st.builds(build, st.integers(1, 3), pair(1, 6), pair(1, 4), pair(1, 3), pair(0, 3), st.integers(1, 3),
+                     st.integers(0, 20))
+
+
+@settings(max_examples=100, deadline=None)
+@given(windows(), st.integers(1, 3), st.lists(timings(), max_size=1), st.randoms(use_true_random=False))
+def test_windows_time_alike_compiled_and_not_and_never_deadlock_at_the_least_depth(tm, frames, more, rnd) -> None:
+    w = tm.geometry
+    w.check()
+    n = more[0].n if more else 1
+    beats = w.frame_beats * frames * n
+    snk = np.array([rnd.random() < 0.5 for _ in range(300)])
+    fast = run_chain([tm, *more], beats, None, snk)
+    assert fast == run_chain([tm, *more], beats, None, snk, compiled=False)
+    assert len(fast[0]) == beats
+    assert np.all(np.diff(fast[1]) >= 1)
+
+
+def diamond(depth: int) -> tuple[list[Node], list[str]]:
+    """A fork whose branches meet again: one through a window that holds a frame back, one through a FIFO."""
+    w = Window(1, (4, 4), (3, 3), pad=(1, 1), out=(4, 4))
+    nodes = [Node("window", Timing("window", depth=w.least_depth, window=w), 0, 1),
+             Node("pool", Timing("reduce", d=1, n=9), 1, 2), Node("skip", Timing("fifo", depth=depth), 0, 2)]
+    return nodes, ["x", "windows", "y"]
+
+
+def test_a_join_that_can_never_meet_names_the_cycle_of_streams() -> None:
+    nodes, names = diamond(2)
+    with pytest.raises(CheckFailed, match=r"x \(beat 2 of 16\) -> y \(beat 0 of 16\) -> .*windows.* -> x \(beat 2"):
+        run_net(nodes, 3, {0: 16}, names=names)
+
+
+def test_the_least_fifo_that_lets_a_join_meet_is_found_by_trying() -> None:
+    def meets(depth: int) -> bool:
+        nodes, names = diamond(depth)
+        try:
+            run_net(nodes, 3, {0: 48}, names=names)
+        except CheckFailed:
+            return False
+        return True
+
+    assert [d for d in range(1, 12) if meets(d)] == list(range(6, 12))
+
+
+def test_several_sources_and_sinks_of_one_stream_all_have_to_agree() -> None:
+    a, b = np.array([1, 0, 0, 1, 1], dtype=bool), np.array([0, 1, 1, 0, 1], dtype=bool)
+    for compiled in (True, False):
+        assert list(run_net([], 1, {0: 3}, {0: [a, b]}, compiled=compiled)[0]) == [1, 3, 4]
+        assert list(run_net([], 1, {0: 3}, None, {0: [a, b]}, compiled=compiled)[0]) == [4, 5, 6]
+
+
+def test_concat_takes_turns() -> None:
+    tm = Timing("concat", n=2, m=1)
+    for compiled in (True, False):
+        t = run_net([Node("c", tm, (0, 1), 2)], 3, {0: 4, 1: 2}, compiled=compiled)
+        assert [list(e) for e in t] == [[0, 1, 3, 4], [2, 5], [1, 2, 3, 4, 5, 6]]
+
+
+def test_streams_that_wires_connect_are_one() -> None:
+    assert merge(6, [(0, 1, 2), (3, 4), (4, 5)]) == [0, 0, 0, 1, 1, 1]
+    assert merge(5, [(1, 4), (4, 2)]) == [0, 1, 1, 2, 1]
