@@ -13,8 +13,8 @@ import numpy as np
 from hwq import targets
 from hwq.hw import memory, pipeline
 from hwq.hw.design import Design, Fold, Instance, MemFile
-from hwq.hw.layers import layers
-from hwq.hw.map import build, divisors
+from hwq.hw.layers import divisors, layers
+from hwq.hw.map import build
 from hwq.ir.graph import Graph, Node, Tensor, blob
 from hwq.ir.ops import ArgMax, Bipolar, Code, MatVec, Step, Ternary, Uniform
 
@@ -33,6 +33,7 @@ class Case:
     seed: int
     density: float = 1.0
     memory: str = "auto"
+    resource: str = "auto"
 
 
 def _weights(rng: np.random.Generator, rows: int, cols: int, bits: int, density: float) -> tuple[np.ndarray, Code]:
@@ -85,7 +86,7 @@ def network(case: Case) -> Graph:
     return Graph(case.name, "int", ("x",), ("label",), tuple(nodes), tensors, blobs, (None,))
 
 
-def foldings(graph: Graph, ii: int, memory: str = "auto") -> dict[str, Fold]:
+def foldings(graph: Graph, ii: int, memory: str = "auto", resource: str = "auto") -> dict[str, Fold]:
     """The fewest multipliers that reach `ii`, SIMD as near 4 PE as it goes; asks no estimate, as it feeds it."""
     folds = {}
     for layer in layers(graph):
@@ -96,14 +97,14 @@ def foldings(graph: Graph, ii: int, memory: str = "auto") -> dict[str, Fold]:
             if (layer.rows // pe) * (layer.cols // simd) <= max(ii, 1)
         ]
         _, _, pe, simd = min(legal)
-        folds[layer.name] = Fold(pe, simd, memory=memory)
+        folds[layer.name] = Fold(pe, simd, resource, memory)
     return folds
 
 
 def design(case: Case) -> tuple[Graph, Design]:
     """The mapped case."""
     graph = network(case)
-    return graph, build(graph, foldings(graph, case.ii, case.memory), TARGET, 100)
+    return graph, build(graph, foldings(graph, case.ii, case.memory, case.resource), TARGET, 100)
 
 
 def _signed(rng: np.random.Generator, bits: int, n: int) -> np.ndarray:
@@ -140,6 +141,27 @@ def fifo(name: str, width: int, depth: int) -> Instance:
     return Instance(name, "hwq_fifo", (("DATA_W", width), ("DEPTH", depth), ("STYLE", 0)), name)
 
 
+def window(name: str, lanes: int, bits: int, c: int, size: int, k: int, stride: int, pad: int, passes: int) -> Instance:
+    """hwq_window on a square image of c channels; passes 0: channels first, as before a pooling."""
+    out = (size + 2 * pad - k) // stride + 1
+    chunks = c // lanes
+    params = {
+        "LANES": lanes, "BITS": bits, "CHUNKS": chunks, "IN_H": size, "IN_W": size, "KH": k, "KW": k, "SH": stride,
+        "SW": stride, "DH": 1, "DW": 1, "PAD_T": pad, "PAD_L": pad, "OUT_H": out, "OUT_W": out,
+        "PASSES": max(passes, 1), "ORDER": int(passes == 0), "PAD_VALUE": 0,
+        "DEPTH": ((k - 1) * size + k) * chunks + size * chunks, "STYLE": 0,
+    }  # fmt: skip
+    return Instance(name, "hwq_window", tuple(params.items()), name)
+
+
+def pool(name: str, lanes: int, n: int, bits: int, total: int = 0, chunks: int = 1) -> Instance:
+    """hwq_pool: the maximum, or (total > 0 bits) the sum, of n; with chunks > 1 hwq_total over n positions."""
+    base = {"LANES": lanes, "X_W": bits, "X_SIGNED": 0, "Y_W": total or bits}
+    own = {"N": n, "KIND": int(total > 0)} if chunks == 1 else {"CHUNKS": chunks, "POSITIONS": n, "STYLE": 1}
+    params = base | own
+    return Instance(name, "hwq_total" if chunks > 1 else "hwq_pool", tuple(params.items()), name)
+
+
 MODULES = (  # those that few networks need, one by one
     *(
         scale(f"scale{k}", *p)
@@ -165,11 +187,27 @@ MODULES = (  # those that few networks need, one by one
         fifo(f"fifo{k}", *p)
         for k, p in enumerate([(4, 8), (12, 32), (40, 16), (3, 64), (64, 48), (8, 200), (16, 600), (72, 3), (128, 4)])
     ),
+    *(
+        window(f"window{k}", *p)
+        for k, p in enumerate([
+            (3, 8, 3, 32, 3, 1, 0, 4), (16, 1, 64, 30, 3, 1, 0, 2), (4, 4, 16, 14, 3, 1, 1, 8),
+            (8, 2, 32, 16, 3, 2, 1, 1), (1, 4, 8, 8, 5, 1, 2, 1), (32, 2, 64, 14, 3, 1, 0, 16),
+            (2, 4, 16, 28, 2, 2, 0, 0), (16, 1, 16, 10, 2, 2, 0, 0), (8, 4, 64, 8, 3, 1, 1, 1), (4, 2, 4, 28, 5, 1, 2, 3),
+        ])
+    ),
+    *(
+        pool(f"pool{k}", *p)
+        for k, p in enumerate([
+            (1, 4, 4), (16, 4, 1), (8, 4, 2), (4, 9, 8), (2, 4, 4, 6), (8, 9, 8, 12), (16, 16, 4, 8),
+            (4, 64, 4, 10, 16),
+            (8, 49, 2, 8, 4), (1, 64, 8, 14, 64), (16, 25, 4, 9, 2),
+        ])
+    ),
 )  # fmt: skip
 
 CALIBRATION = tuple(
-    Case(f"cal{i}", widths, w, x, ii, 1000 + i, density, memory)
-    for i, (widths, w, x, ii, density, memory) in enumerate(
+    Case(f"cal{i}", widths, w, x, ii, 1000 + i, density, *build)
+    for i, (widths, w, x, ii, density, *build) in enumerate(
         [
             ((48, 24, 24, 6), (4, 4, 4), (4, 4, 4), 1152, 1.0, "auto"),
             ((48, 24, 24, 6), (4, 4, 4), (4, 4, 4), 96, 1.0, "lut"),
@@ -195,6 +233,9 @@ CALIBRATION = tuple(
             ((128, 64, 64, 16), (4, 2, 3), (3, 2, 3), 512, 1.0, "auto"),
             ((100, 24, 32, 8), (1, 1, 1), (1, 1, 1), 0, 1.0, "auto"),
             ((32, 16, 16, 8), (4, 4, 4), (4, 4, 4), 0, 0.15, "auto"),
+            ((64, 32, 32, 8), (4, 4, 4), (4, 4, 4), 64, 1.0, "block", "dsp"),
+            ((60, 20, 20, 5), (8, 6, 8), (8, 4, 4), 60, 1.0, "block", "dsp"),
+            ((48, 24, 24, 6), (3, 5, 4), (3, 2, 4), 36, 1.0, "block", "dsp"),
         ]
     )
 )

@@ -43,8 +43,8 @@ MODELS = (  # (shipped model, II)
     ("fashion-mlp-mixed", 1568),
 )
 CASES = tuple(
-    Case(f"score{k}", widths, w, x, ii, 77 + k, density)
-    for k, (widths, w, x, ii, density) in enumerate([
+    Case(f"score{k}", widths, w, x, ii, 77 + k, density, *build)
+    for k, (widths, w, x, ii, density, *build) in enumerate([
         ((56, 28, 14, 7), (4, 3, 4), (4, 3, 2), 98, 1.0),
         ((72, 36, 18, 9), (3, 2, 5), (5, 2, 3), 162, 1.0),
         ((160, 40, 20, 10), (1, 1, 2), (1, 2, 2), 80, 1.0),
@@ -55,6 +55,8 @@ CASES = tuple(
         ((40, 20, 10, 5), (2, 2, 2), (2, 2, 2), 0, 0.6),
         ((36, 18, 18, 6), (3, 3, 3), (2, 2, 2), 0, 0.8),
         ((48, 16, 16, 4), (1, 1, 1), (1, 1, 1), 0, 1.0),
+        ((56, 28, 28, 7), (4, 4, 4), (4, 3, 4), 49, 1.0, "block", "dsp"),
+        ((72, 24, 12, 6), (6, 5, 8), (6, 4, 4), 72, 1.0, "block", "dsp"),
     ])
 )  # fmt: skip
 

@@ -7,7 +7,7 @@ with the contents a random matrix would have. Coefficients: `python -m benchmark
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -88,7 +88,24 @@ def _mvu(i: Instance) -> tuple[ft.Features, float]:
             "w_regs": 0,
             **constant_features(kind, start, chain, tree),
         }
+    elif p("RESOURCE") == 2 and kind in (0, 2):
+        f |= dsp_features(f, pe, simd, w_bits, p("X_BITS"), p("ACC_W"), p("DSP_W"))
     return f, float(ft.block_rams(width, depth)) if block else 0.0
+
+
+def dsp_features(f: ft.Features, pe: int, simd: int, w_bits: int, x_bits: int, acc_w: int, dsp_w: int) -> ft.Features:
+    """What changes in `f` where rows of hwq_mvu share DSP blocks; "dsp" is their number."""
+    columns, lanes = pipeline.dsp_shape(simd, w_bits, x_bits, dsp_w)
+    lanes = min(lanes, pe)
+    packs, left = divmod(pe, lanes)
+    rest = {k: f[k] * left / pe for k in ("terms", "above", "tree")}
+    cascades = -(-simd // columns)
+    return rest | {
+        "multiples": f["multiples"] * (left > 0),
+        "dsp": packs * simd,
+        "dsp_tree": packs * lanes * (cascades - 1) * acc_w,
+        "dsp_start": packs * simd * (x_bits + 2),
+    }
 
 
 def constant_features(kind: int, start: Any, chain: Any, tree: Any) -> ft.Features:
@@ -129,6 +146,8 @@ def mvu_features(
         "acc": acc,
         "rom": rom,
         **constant_features(kind, 0, 0, 0),
+        "dsp_tree": 0,
+        "dsp_start": 0,
         "x_regs": simd * x_bits,
         "w_regs": np.where(block, 0, pe * simd * w_bits),
         "out": pe * acc_w,
@@ -211,6 +230,22 @@ def _table(i: Instance) -> tuple[ft.Features, float]:
     return f | {"rom": sum(ft.rom_luts(columns[:, k * y_w : (k + 1) * y_w]) for k in range(pe))}, 0.0
 
 
+def window_features(width: Any, depth: Any, chunks: Any, passes: Any, p: Callable[[str], int]) -> ft.Features:
+    """hwq_window: its ring, address and distance counters, loop counters. Widths and depths may be arrays."""
+    block = ft.is_block(width, depth)
+    loops = [p("KH"), p("KW"), p("OUT_H"), p("OUT_W")]
+    padded = p("PAD_T") + p("PAD_L") > 0 or (p("OUT_H") - 1) * p("SH") + (p("KH") - 1) * p("DH") >= p("IN_H")
+    return {
+        "one": np.ones_like(np.asarray(depth, dtype=float)),
+        "ram": np.where(block, 0, ft.lutram(width, depth)),
+        "block_width": np.where(block, width, 0),
+        "address": ft.clog2(depth),
+        "loops": ft.clog2(chunks) + ft.clog2(passes) + sum(int(ft.clog2(n)) for n in loops),
+        "pad": np.where(padded, width, 0),
+        "positions": (ft.clog2(p("IN_H")) + ft.clog2(p("IN_W"))) * float(padded),
+    }
+
+
 def features(i: Instance) -> tuple[ft.Features, float]:
     """(features, BRAM18) of an instance."""
     p = i.int_param
@@ -225,6 +260,27 @@ def features(i: Instance) -> tuple[ft.Features, float]:
         case "hwq_fifo":
             f = ft.replay(p("DATA_W"), 1, 1, p("DEPTH"))
             return f, float(ft.block_rams(p("DATA_W"), p("DEPTH"))) if f["block_width"] else 0.0
+        case "hwq_window":
+            return window_features(p("LANES") * p("BITS"), p("DEPTH"), p("CHUNKS"), p("PASSES"), p), (
+                float(ft.block_rams(p("LANES") * p("BITS"), p("DEPTH")))
+                if ft.is_block(p("LANES") * p("BITS"), p("DEPTH"))
+                else 0.0
+            )
+        case "hwq_pool":
+            lanes, x_w, y_w = p("LANES"), p("X_W"), p("Y_W")
+            return {
+                "one": 1.0,
+                "count": float(ft.clog2(p("N"))),
+                "max": float(lanes * x_w * (p("KIND") == 0)),
+                "sum": float(lanes * y_w * (p("KIND") == 1)),
+            }, 0.0
+        case "hwq_total":
+            return {
+                "one": 1.0,
+                "count": float(ft.clog2(p("CHUNKS")) + ft.clog2(p("POSITIONS"))),
+                "sum": float(p("LANES") * p("Y_W")),
+                "ram": float(ft.lutram(p("LANES") * p("Y_W"), p("CHUNKS")) if p("CHUNKS") > 1 else 0),
+            }, 0.0
         case "hwq_relay":
             return {"one": 1.0, "width": p("DATA_W")}, 0.0
         case "hwq_dwc":
@@ -272,7 +328,7 @@ def estimate_instance(i: Instance, widths: IntArray | None = None) -> Cost:
         f = _threshold(i, widths)
     lut = max(0.0, float(weigh(i.module, "lut", f)))
     ff = max(0.0, float(weigh(i.module, "ff", f)))
-    return Cost(lut, ff, bram, 0.0)
+    return Cost(lut, ff, bram, float(f.get("dsp", 0)))
 
 
 def estimate_design(design: Design, target: Target) -> dict[str, dict[str, float]]:

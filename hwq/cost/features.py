@@ -212,8 +212,13 @@ def lutram(width: Any, depth: Any) -> Any:
     )
 
 
+def is_block(width: Any, depth: Any) -> Any:
+    """Whether hwq_ram of STYLE 0 takes block memory."""
+    return (np.asarray(depth) > 64) & (np.asarray(width) * np.asarray(depth) >= 8192)
+
+
 def replay(data_w: Any, beats: Any, passes: Any, depth: Any) -> Features:
-    block = (np.asarray(depth) > 64) & (np.asarray(data_w) * np.asarray(depth) >= 8192)  # hwq_ram, STYLE 0
+    block = is_block(data_w, depth)
     ram = np.where(block, 0, np.where(np.asarray(depth) == 1, 0, lutram(data_w, depth)))
     return {
         "one": np.ones_like(ram, dtype=float),

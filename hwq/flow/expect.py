@@ -55,18 +55,27 @@ def tensors(
 
 def stream_words(stream: Stream, values: IntArray) -> NDArray[np.uint32]:
     """values [frames, ...] of its tensor -> uint32 [frames, beats, words], the content of its file."""
-    codes = bits.encode(values.reshape(len(values), -1), stream.bits)
+    codes = bits.encode(in_order(stream, values), stream.bits)
     return bits.pack_beats(codes, stream.lanes, stream.bits)
 
 
-def content_key(stream: Stream) -> tuple[str, int, int]:
+def in_order(stream: Stream, values: IntArray) -> IntArray:
+    """values [frames, ...] of its tensor -> [frames, beats * lanes], in the order in which the stream sends them."""
+    flat = values.reshape(len(values), -1)
+    if stream.taps == 1:
+        return flat
+    chunks = stream.sequence // stream.taps
+    return flat.reshape(len(flat), -1, stream.taps, chunks, stream.lanes).swapaxes(2, 3).reshape(len(flat), -1)
+
+
+def content_key(stream: Stream) -> tuple[str, int, int, int]:
     """Streams with equal keys carry the same beats and share a file."""
-    return stream.tensor, stream.lanes, stream.bits
+    return stream.tensor, stream.lanes, stream.bits, stream.taps
 
 
 def write_plan(folder: Path, streams: Sequence[Stream], found: Mapping[str, IntArray]) -> Path:
     """Write the expectation files of one chunk of frames and the plan that names them; returns the plan."""
-    files: dict[tuple[str, int, int], Path] = {}
+    files: dict[tuple[str, int, int, int], Path] = {}
     lines = []
     for s in streams:
         key = content_key(s)

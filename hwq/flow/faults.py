@@ -9,7 +9,7 @@ import numpy as np
 from hwq import bits
 from hwq.dtype import IntArray
 from hwq.flow.builddir import Build
-from hwq.flow.expect import Chunk
+from hwq.flow.expect import Chunk, in_order
 from hwq.flow.harness import Fault, Report, RunOptions
 from hwq.hw.design import Stream
 
@@ -34,7 +34,9 @@ def describe_fault(build: Build, fault: Fault, found: Mapping[str, IntArray], st
                 "expected s_axis_tlast with the last beat of each frame, got it elsewhere")
     s = build.stream(fault.stream)
     lane, what = _lane_and_values(s, fault, found)
-    where = _position(build.graph.tensor(s.tensor).shape, fault.beat * s.lanes + lane)
+    shape = build.graph.tensor(s.tensor).shape
+    order = in_order(s, np.arange(np.prod(shape))[None])[0]
+    where = _position(shape, int(order[fault.beat * s.lanes + lane]))
     again = f" repetition {fault.repetition}" if s.repeat > 1 else ""
     return (f"layer '{build.layers[s.name]}' stream {s.name} beat {fault.beat}{again} lane {lane} "
             f"(frame {frame}, {where}, cycle {fault.cycle}): {what}")
@@ -48,7 +50,7 @@ def _lane_and_values(s: Stream, fault: Fault, found: Mapping[str, IntArray]) -> 
            "tlast": f"expected TLAST = {int(last)}, got {int(not last)}"}
     if fault.kind in law:
         return 0, law[fault.kind]
-    values = found[s.tensor][fault.frame].reshape(-1)[fault.beat * s.lanes : (fault.beat + 1) * s.lanes]
+    values = in_order(s, found[s.tensor][fault.frame][None])[0][fault.beat * s.lanes : (fault.beat + 1) * s.lanes]
     codes = bits.unpack_beats(np.array([fault.got], dtype=np.uint32), s.lanes, s.bits)
     got = bits.decode(codes, s.bits, s.signed)
     wrong = np.flatnonzero(got != values)

@@ -31,6 +31,7 @@ def stream_table(design: Design, fig: Figures) -> dict[str, Any]:
             "layer": layer_of.get(t.stream.src[0], "input"),
             "beats": t.stream.beats,
             "repeat": t.stream.repeat,
+            "group": t.stream.sequence,
             "tdata_bits": padded(t.stream.width),
             "ends": frame_ends(design, fig, t.stream),
         }

@@ -41,8 +41,9 @@ class Instance:
 class Stream:
     """A handshaked channel between two instance ports ('' as instance: the design's own boundary).
 
-    It carries tensor `tensor` of the Graph, `lanes` x `bits` a beat; `beats` distinct beats a frame, the whole
-    sequence sent `repeat` times. `signed` says how a lane decodes.
+    It carries tensor `tensor` of the Graph, `lanes` x `bits` a beat; `beats` distinct beats a frame, in sequences of
+    `group` beats (0: the whole frame is one) that are each sent `repeat` times. taps > 1: the last axis of the tensor
+    is [taps, channels], sent channels first (for chunk of channels, for tap). `signed` says how a lane decodes.
     """
 
     name: str
@@ -54,6 +55,13 @@ class Stream:
     signed: bool
     beats: int
     repeat: int = 1
+    group: int = 0
+    taps: int = 1
+
+    @property
+    def sequence(self) -> int:
+        """Beats of a sequence."""
+        return self.group or self.beats
 
     @property
     def width(self) -> int:

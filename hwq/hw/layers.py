@@ -1,4 +1,4 @@
-"""An int Graph as a row of layers: the unit a folding applies to and a cost is reported for."""
+"""An int Graph as layers: the unit a folding applies to and a cost is reported for."""
 
 from __future__ import annotations
 
@@ -6,36 +6,55 @@ import re
 from dataclasses import dataclass
 
 from hwq.errors import UnsupportedOp
-from hwq.ir.graph import Graph, Node
-from hwq.ir.ops import ArgMax, Combine, MatVec, Step, Table
+from hwq.hw.design import Fold
+from hwq.ir.graph import Graph, Node, Tensor
+from hwq.ir.ops import ArgMax, Combine, Concat, MatVec, Pool, Reshape, Step, Table, Total, Window
 
-POST = (Step, Table, Combine, ArgMax)
+POST = (Step, Table, Combine, ArgMax, Reshape)
+HEADS = (MatVec, Pool, Total, Combine, Concat)
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A matrix op with the channelwise ops behind it, or (mat is None) channelwise ops alone.
+    """A window (or None), a head (matrix op, pooling, sum, join; or None), and the channelwise ops behind them.
 
-    rows, cols: MH, MW of the matrix; cols is 1 without one.
+    rows: channels that PE folds (MH of a matrix); cols: what SIMD folds (MW of a matrix, the taps of a depthwise one
+    or of a pooling, 1 without); vectors: how often that happens a frame; simds: legal SIMD.
     """
 
     name: str
-    mat: Node | None
+    window: Node | None
+    head: Node | None
     post: tuple[Node, ...]
     rows: int
     cols: int
+    vectors: int
+    simds: tuple[int, ...]
+
+    @property
+    def mat(self) -> Node | None:
+        """The matrix op, if the layer has one."""
+        return self.head if self.head is not None and isinstance(self.head.op, MatVec) else None
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        return (*(n for n in (self.window, self.head) if n is not None), *self.post)
 
     @property
     def first(self) -> Node:
-        return self.mat or self.post[0]
+        return self.head or self.post[0]
 
     @property
-    def source(self) -> str:
-        return self.first.inputs[0]
+    def sources(self) -> tuple[str, ...]:
+        return self.nodes[0].inputs
 
     @property
     def result(self) -> str:
-        return (self.post[-1] if self.post else self.first).outputs[0]
+        return self.nodes[-1].outputs[0]
+
+    def cycles(self, fold: Fold) -> int:
+        """Cycles a frame."""
+        return fold.cycles(self.rows, self.cols, self.vectors)
 
 
 def identifier(name: str) -> str:
@@ -44,33 +63,84 @@ def identifier(name: str) -> str:
     return clean if clean[0].isalpha() else f"l{clean}"
 
 
+def positions(t: Tensor) -> int:
+    """How many vectors of channels a tensor holds."""
+    return t.size // t.channels
+
+
+def is_depthwise(op: MatVec, channels: int) -> bool:
+    """One input channel per group, and as many outputs as inputs."""
+    return op.groups > 1 and op.groups == channels // op.taps
+
+
 def layers(graph: Graph) -> tuple[Layer, ...]:
-    """Split a chain Graph into layers, in order. Raises UnsupportedOp where the graph is not a chain."""
-    for n in graph.nodes:
-        if len(n.inputs) != 1:
-            raise UnsupportedOp(f"node '{n.name}' ({type(n.op).__name__}) joins {len(n.inputs)} tensors; "
-                                "only chains of layers can be mapped")
+    """Split a Graph into layers, in dataflow order. Raises UnsupportedOp naming every node without hardware."""
+    uses = {t: len(graph.consumers(t)) + (t in graph.outputs) for t in graph.tensors}
     groups: list[list[Node]] = []
+    problems: list[str] = []
     for n in graph.nodes:
-        if isinstance(n.op, MatVec) or not groups:
+        last = groups[-1][-1] if groups else None
+        follows = last is not None and n.inputs == last.outputs and uses[last.outputs[0]] == 1
+        if isinstance(n.op, Window):
             groups.append([n])
+        elif isinstance(n.op, HEADS) and not (isinstance(n.op, Combine) and len(n.inputs) == 1):
+            if follows and last is not None and isinstance(last.op, Window):
+                groups[-1].append(n)
+            else:
+                groups.append([n])
         elif isinstance(n.op, POST):
-            groups[-1].append(n)
+            if follows:
+                groups[-1].append(n)
+            else:
+                groups.append([n])
         else:
-            raise UnsupportedOp(f"node '{n.name}': no hardware for {type(n.op).__name__}")
-    found: list[Layer] = []
+            problems.append(f"node '{n.name}': no hardware for {type(n.op).__name__}")
     taken: set[str] = set()
-    for g in groups:
-        mat = g[0] if isinstance(g[0].op, MatVec) else None
-        name = base = identifier(g[0].name)
-        k = 1
-        while name in taken:
-            k += 1
-            name = f"{base}_{k}"
-        taken.add(name)
-        if mat is not None and isinstance(mat.op, MatVec):
-            rows, cols = graph.array(mat.op.weight).shape
-        else:
-            rows, cols = graph.tensor(g[0].inputs[0]).channels, 1
-        found.append(Layer(name, mat, tuple(g[1:] if mat is not None else g), int(rows), int(cols)))
+    found = [_layer(graph, g, taken, problems) for g in groups]
+    if problems:
+        raise UnsupportedOp("\n".join(problems))
     return tuple(found)
+
+
+def _layer(graph: Graph, nodes: list[Node], taken: set[str], problems: list[str]) -> Layer:
+    window = nodes[0] if isinstance(nodes[0].op, Window) else None
+    rest = nodes[1:] if window is not None else nodes
+    head = rest[0] if rest and isinstance(rest[0].op, HEADS) and _is_head(rest[0]) else None
+    if window is not None and head is None:
+        problems.append(f"node '{window.name}': a Window must feed one MatVec or Pool, nothing else")
+    post = tuple(rest[1:] if head is not None else rest)
+    main = head or rest[0] if rest else nodes[0]
+    name = base = identifier(main.name)
+    k = 1
+    while name in taken:
+        k += 1
+        name = f"{base}_{k}"
+    taken.add(name)
+    x = graph.tensor(nodes[0].inputs[0])
+    y = graph.tensor(main.outputs[0])
+    rows, cols, vectors = y.channels, 1, positions(y)
+    simds: tuple[int, ...] = (1,)
+    match main.op:
+        case MatVec() as op:
+            rows = y.channels
+            inner = graph.tensor(main.inputs[0]).channels
+            if is_depthwise(op, inner):
+                cols, simds = op.taps, (1,)
+            else:
+                cols = inner
+                simds = divisors(x.channels if window is not None and x.channels < inner else inner)
+        case Pool(size=size):
+            cols = size
+        case Total():
+            vectors = positions(x)
+    return Layer(name, window, head, post, rows, cols, vectors, simds)
+
+
+def _is_head(n: Node) -> bool:
+    return not (isinstance(n.op, Combine) and len(n.inputs) == 1)
+
+
+def divisors(n: int) -> tuple[int, ...]:
+    """All divisors of n, ascending."""
+    small = [d for d in range(1, int(n**0.5) + 1) if n % d == 0]
+    return tuple(sorted({*small, *(n // d for d in small)}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -16,19 +16,22 @@ from hwq.errors import FoldingError, UnsupportedOp
 from hwq.hw import memory, pipeline
 from hwq.hw.design import Design, Fold, Instance, MemFile, Param, Stream
 from hwq.hw.keywords import KEYWORDS
-from hwq.hw.layers import Layer, identifier, layers
+from hwq.hw.layers import Layer, divisors, identifier, is_depthwise, layers, positions
 from hwq.hw.requant import requantizer
+from hwq.hw.window import Window as Geometry
 from hwq.ir.graph import Graph, Node, Tensor
-from hwq.ir.ops import ArgMax, Bipolar, Combine, MatVec, Step, Table, Ternary
+from hwq.ir.ops import ArgMax, Bipolar, Combine, MatVec, Pool, Reshape, Step, Table, Ternary, Total, Window
 from hwq.targets import Target
 
 T = TypeVar("T", bound=np.generic)
 MAX_TDATA_BITS = 1024
+MAX_SEARCH = 4096  # thresholds a lane may choose from: synthesis takes minutes beyond
 W_KIND = {"int": 0, "bipolar": 1, "ternary": 2, "xnor": 3}
 RESOURCE = {"auto": 1, "lut": 1, "dsp": 2}
 BRAM18_IN_LUT = 190  # what one block memory is worth: xc7z020 has 53 200 LUT for 280 BRAM18
 BRAM18_SHAPES = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))  # width x depth, UG473
 DEEP_ROM = 1.2  # LUTs per LUT of contents where a column is more than four LUTs and wants multiplexers in LUTs
+DSP_W = {"xc7": 25, "xcup": 27, "ecp5": 18}  # the wide operand of a DSP block (UG479, UG579, TN-02205)
 STYLE = {"auto": 0, "lut": 1, "block": 2, "constant": 1}
 
 
@@ -44,6 +47,8 @@ class _End:
     beats: int
     repeat: int
     cut: bool
+    group: int = 0
+    taps: int = 1
 
 
 class _Netlist:
@@ -69,6 +74,8 @@ class _Netlist:
         beats: int | None = None,
         repeat: int | None = None,
         cut: bool = False,
+        group: int = 0,
+        taps: int = 1,
     ) -> _End:
         """Add `module` fed by `end`; the keyword arguments say what differs on its output. Returns the new end."""
         self.instances.append(Instance(name, module, tuple(params.items()), layer, mems))
@@ -82,6 +89,8 @@ class _Netlist:
             beats or end.beats,
             end.repeat if repeat is None else repeat,
             cut,
+            group,
+            taps,
         )
 
     def stream(self, end: _End, dst: tuple[str, str]) -> str:
@@ -89,15 +98,10 @@ class _Netlist:
         if not dst[0]:
             name = "m_axis"
         self.streams.append(
-            Stream(name, end.src, dst, end.tensor, end.lanes, end.bits, end.signed, end.beats, end.repeat)
+            Stream(name, end.src, dst, end.tensor, end.lanes, end.bits, end.signed, end.beats, end.repeat,
+                   end.group, end.taps)
         )
         return name
-
-
-def divisors(n: int) -> tuple[int, ...]:
-    """All divisors of n, ascending."""
-    small = [d for d in range(1, math.isqrt(n) + 1) if n % d == 0]
-    return tuple(sorted({*small, *(n // d for d in small)}))
 
 
 def check_folds(found: tuple[Layer, ...], folds: Mapping[str, Fold]) -> None:
@@ -114,17 +118,20 @@ def check_folds(found: tuple[Layer, ...], folds: Mapping[str, Fold]) -> None:
         if f is None:
             wrong.append(f"layer '{layer.name}' has no folding")
             continue
-        for label, value, whole, dim in (("PE", f.pe, layer.rows, "MH"), ("SIMD", f.simd, layer.cols, "MW")):
-            if value < 1 or whole % value:
-                legal = ", ".join(map(str, divisors(whole)))
+        for label, value, legal, whole in (
+            ("PE", f.pe, divisors(layer.rows), f"MH={layer.rows}"),
+            ("SIMD", f.simd, layer.simds, f"MW={layer.cols}" if layer.window is None else "the channels of a pixel"),
+        ):
+            if value not in legal:
                 wrong.append(
-                    f"layer '{layer.name}': {label}={value} does not divide {dim}={whole}; legal {label}: {legal}"
+                    f"layer '{layer.name}': {label}={value} does not divide {whole}; "
+                    f"legal {label}: {', '.join(map(str, legal))}"
                 )
         if f.resource not in RESOURCE:
             wrong.append(f"layer '{layer.name}': resource '{f.resource}' is not one of {', '.join(RESOURCE)}")
         if f.memory not in STYLE:
             wrong.append(f"layer '{layer.name}': memory '{f.memory}' is not one of {', '.join(STYLE)}")
-        elif f.memory == "constant" and (f.pe, f.simd) != (layer.rows, layer.cols):
+        elif f.memory == "constant" and layer.mat is not None and (f.pe, f.simd) != (layer.rows, layer.cols):
             wrong.append(
                 f"layer '{layer.name}': constant weights need full unrolling, PE={layer.rows} SIMD={layer.cols}"
             )
@@ -174,12 +181,14 @@ def _width(net: _Netlist, end: _End, lanes: int, layer: str, tag: str, max_beats
 def _mvu(net: _Netlist, end: _End, graph: Graph, layer: Layer, fold: Fold, target: Target, clock: float) -> _End:
     assert layer.mat is not None and isinstance(layer.mat.op, MatVec)
     op = layer.mat.op
-    w = graph.array(op.weight)
+    w = dense_weights(op, graph.array(op.weight))
     sf, nf = layer.cols // fold.simd, layer.rows // fold.pe
     x, y = graph.tensor(layer.mat.inputs[0]), graph.tensor(layer.mat.outputs[0])
     kind = "xnor" if op.xnor else {Bipolar: "bipolar", Ternary: "ternary"}.get(type(op.code), "int")
     w_bits = {"xnor": 1, "bipolar": 1, "ternary": 2}.get(kind) or _signed_bits(w)
-    if nf > 1:
+    if layer.window is not None:
+        pass  # the window is sent once per row group
+    elif nf > 1:
         depth = 2 * sf
         end = net.join(
             end,
@@ -189,19 +198,23 @@ def _mvu(net: _Netlist, end: _End, graph: Graph, layer: Layer, fold: Fold, targe
             {"DATA_W": end.lanes * end.bits, "BEATS": sf, "PASSES": nf, "DEPTH": depth, "STYLE": 0},
             repeat=nf,
             cut=True,
+            group=sf,
         )
     elif not end.cut:
         end = net.join(end, f"{layer.name}_relay", "hwq_relay", layer.name, {"DATA_W": end.lanes * end.bits}, cut=True)
     style = weight_style(fold.pe * fold.simd * w_bits, sf * nf, fold.memory, target)
     path = f"mem/{layer.name}_w.mem"
     rows = memory.mvu_rows(w, fold.pe, fold.simd, w_bits, W_KIND[kind])
-    pipe = pipeline.mvu_pipe(fold.simd, w_bits, W_KIND[kind], x.dtype.bits, sf, RESOURCE[fold.resource], clock)
+    dsp_w = DSP_W.get(target.family, 18)
+    dsp: dict[str, Param] = {"DSP_W": dsp_w} if fold.resource == "dsp" else {}
+    pipe = pipeline.mvu_pipe(fold.simd, w_bits, W_KIND[kind], x.dtype.bits, sf, RESOURCE[fold.resource], clock, dsp_w)
     return net.join(
         end,
         f"{layer.name}_mvu",
         "hwq_mvu",
         layer.name,
-        {
+        dsp
+        | {
             "PE": fold.pe,
             "SIMD": fold.simd,
             "SF": sf,
@@ -222,9 +235,109 @@ def _mvu(net: _Netlist, end: _End, graph: Graph, layer: Layer, fold: Fold, targe
         lanes=fold.pe,
         bits=y.dtype.bits,
         signed=y.dtype.signed,
-        beats=nf,
+        beats=nf * layer.vectors,
         repeat=1,
     )
+
+
+def dense_weights(op: MatVec, w: IntArray) -> IntArray:
+    """[MH, taps * C] of a matrix op of any number of groups: a grouped one has zeros where it sees nothing.
+
+    Code that has no zero (Bipolar) can't be widened so; the caller checks.
+    """
+    if op.groups == 1:
+        return w
+    mh, per = len(w), w.shape[1] // op.taps  # channels a group sees
+    wide = np.zeros((op.groups, mh // op.groups, op.taps, op.groups, per), dtype=np.int64)
+    group = np.arange(op.groups)
+    wide[group, :, :, group] = w.reshape(op.groups, mh // op.groups, op.taps, per)
+    return wide.reshape(mh, -1)
+
+
+def _window(net: _Netlist, end: _End, graph: Graph, layer: Layer, passes: int, channels_first: bool) -> _End:
+    """hwq_window in front of a matrix op (window by window, `passes` times) or of a pooling (channels first)."""
+    assert layer.window is not None and isinstance(layer.window.op, Window)
+    op, x = layer.window.op, graph.tensor(layer.window.inputs[0])
+    y = graph.tensor(layer.window.outputs[0])
+    h, w, c = x.shape
+    oh, ow = op.positions(x.shape)
+    chunks = c // end.lanes
+    geometry = Geometry(
+        chunks, (h, w), op.kernel, op.stride, op.dilation, op.pad[:2], (oh, ow), passes, channels_first
+    )
+    if not end.cut:
+        end = net.join(end, f"{layer.name}_relay", "hwq_relay", layer.name, {"DATA_W": end.lanes * end.bits}, cut=True)
+    taps = op.kernel[0] * op.kernel[1]
+    return net.join(
+        end,
+        f"{layer.name}_window",
+        "hwq_window",
+        layer.name,
+        {
+            "LANES": end.lanes,
+            "BITS": end.bits,
+            "CHUNKS": chunks,
+            "IN_H": h,
+            "IN_W": w,
+            "KH": op.kernel[0],
+            "KW": op.kernel[1],
+            "SH": op.stride[0],
+            "SW": op.stride[1],
+            "DH": op.dilation[0],
+            "DW": op.dilation[1],
+            "PAD_T": op.pad[0],
+            "PAD_L": op.pad[1],
+            "OUT_H": oh,
+            "OUT_W": ow,
+            "PASSES": passes,
+            "ORDER": int(channels_first),
+            "PAD_VALUE": op.value,
+            "DEPTH": geometry.least_depth + chunks * w,
+            "STYLE": 0,
+        },
+        tensor=y.name,
+        beats=oh * ow * taps * chunks,
+        repeat=passes,
+        cut=True,
+        group=taps * chunks,
+        taps=taps if channels_first and chunks > 1 else 1,
+    )
+
+
+def _pool(net: _Netlist, end: _End, graph: Graph, layer: Layer) -> _End:
+    assert layer.head is not None and isinstance(layer.head.op, Pool)
+    op, y = layer.head.op, graph.tensor(layer.head.outputs[0])
+    params: dict[str, Param] = {
+        "LANES": end.lanes,
+        "N": op.size,
+        "X_W": end.bits,
+        "X_SIGNED": int(end.signed),
+        "KIND": int(op.kind == "sum"),
+        "Y_W": y.dtype.bits,
+    }
+    return net.join(
+        end, f"{layer.name}_pool", "hwq_pool", layer.name, params,
+        tensor=y.name, bits=y.dtype.bits, signed=y.dtype.signed, beats=end.beats // op.size, repeat=1,
+    )  # fmt: skip
+
+
+def _total(net: _Netlist, end: _End, graph: Graph, layer: Layer) -> _End:
+    assert layer.head is not None
+    y = graph.tensor(layer.head.outputs[0])
+    chunks = y.channels // end.lanes
+    params: dict[str, Param] = {
+        "LANES": end.lanes,
+        "CHUNKS": chunks,
+        "POSITIONS": layer.vectors,
+        "X_W": end.bits,
+        "X_SIGNED": int(end.signed),
+        "Y_W": y.dtype.bits,
+        "STYLE": 1,
+    }
+    return net.join(
+        end, f"{layer.name}_total", "hwq_total", layer.name, params,
+        tensor=y.name, bits=y.dtype.bits, signed=y.dtype.signed, beats=chunks, repeat=1,
+    )  # fmt: skip
 
 
 def _signed_bits(a: IntArray) -> int:
@@ -261,7 +374,7 @@ def _step(
     name = f"{layer.name}_{tag}"
     path = f"mem/{name}.mem"
     n = t.shape[1]
-    if n > 15 and falling is None and (rq := requantizer(t, lo, hi, op.offset)) is not None:
+    if n > 15 and (rq := requantizer(t, lo, hi, op.offset, falling)) is not None:
         m_w, b_w = _signed_bits(rq.m), _signed_bits(rq.b)
         params = base | {
             "M_W": m_w,
@@ -276,6 +389,12 @@ def _step(
         }
         rows = memory.requant_rows(rq.m, rq.b, end.lanes, m_w, b_w)
         module = "hwq_requant"
+    elif (stored := cf << n.bit_length()) > MAX_SEARCH:
+        raise FoldingError(
+            f"layer '{layer.name}': {cf} channels a lane with {n} thresholds each are {stored} constants in one "
+            f"search, more than the {MAX_SEARCH} that synthesis can take; raise PE to "
+            f"{-(-end.lanes * stored // MAX_SEARCH)} or more, or use fewer activation bits"
+        )
     else:
         params = base | {
             "N": n,
@@ -345,14 +464,15 @@ def _combine(
 def _argmax(
     net: _Netlist, end: _End, graph: Graph, layer: Layer, node: Node, tag: str, target: Target, clock: float
 ) -> _End:
-    y = graph.tensor(node.outputs[0])
+    x, y = graph.tensor(node.inputs[0]), graph.tensor(node.outputs[0])
+    cf = x.channels // end.lanes
     params: dict[str, Param] = {
         "LANES": end.lanes,
-        "CF": end.beats,
+        "CF": cf,
         "X_W": end.bits,
         "X_SIGNED": int(end.signed),
         "Y_W": y.dtype.bits,
-        "PIPE": pipeline.argmax_pipe(end.lanes, end.bits, end.beats, clock),
+        "PIPE": pipeline.argmax_pipe(end.lanes, end.bits, cf, clock),
     }
     return net.join(
         end,
@@ -364,11 +484,18 @@ def _argmax(
         lanes=1,
         bits=y.dtype.bits,
         signed=False,
-        beats=1,
+        beats=positions(x),
     )
 
 
-POST = {Step: (_step, "step"), Table: (_table, "table"), Combine: (_combine, "scale"), ArgMax: (_argmax, "argmax")}
+def _reshape(
+    net: _Netlist, end: _End, graph: Graph, layer: Layer, node: Node, tag: str, target: Target, clock: float
+) -> _End:
+    return replace(end, tensor=node.outputs[0])
+
+
+POST = {Step: (_step, "step"), Table: (_table, "table"), Combine: (_combine, "scale"), ArgMax: (_argmax, "argmax"),
+        Reshape: (_reshape, "reshape")}
 
 
 def build(graph: Graph, folds: Mapping[str, Fold], target: Target, clock_mhz: float | None = None) -> Design:
@@ -384,8 +511,8 @@ def build(graph: Graph, folds: Mapping[str, Fold], target: Target, clock_mhz: fl
     net = _Netlist()
     x = graph.tensor(graph.inputs[0])
     first = found[0]
-    want = folds[first.name].simd if first.mat is not None else folds[first.name].pe
-    ii = max(folds[layer.name].cycles(layer.rows, layer.cols) for layer in found)
+    want = lanes_in(graph, first, folds[first.name])
+    ii = max(layer.cycles(folds[layer.name]) for layer in found)
     lanes = next(d for d in reversed(divisors(want)) if d == 1 or d * x.dtype.bits <= MAX_TDATA_BITS)
     end = _End(("", "s_axis"), x.name, lanes, x.dtype.bits, x.dtype.signed, x.size // lanes, 1, True)
     end = net.join(
@@ -393,9 +520,19 @@ def build(graph: Graph, folds: Mapping[str, Fold], target: Target, clock_mhz: fl
     )
     for layer in found:
         fold = folds[layer.name]
-        end = _width(net, end, fold.simd if layer.mat is not None else fold.pe, layer.name, "dwc", ii)
+        end = _width(net, end, lanes_in(graph, layer, fold), layer.name, "dwc", ii)
+        if layer.window is not None:
+            passes = layer.rows // fold.pe if layer.mat is not None else 1
+            end = _window(net, end, graph, layer, passes, layer.mat is None)
         if layer.mat is not None:
             end = _mvu(net, end, graph, layer, fold, target, clock)
+        elif layer.head is not None:
+            if isinstance(layer.head.op, Pool):
+                end = _pool(net, end, graph, layer)
+            elif isinstance(layer.head.op, Total):
+                end = _total(net, end, graph, layer)
+            else:
+                raise UnsupportedOp(f"node '{layer.head.name}': no hardware for {type(layer.head.op).__name__} yet")
         elif not end.cut:
             end = net.join(
                 end, f"{layer.name}_relay", "hwq_relay", layer.name, {"DATA_W": end.lanes * end.bits}, cut=True
@@ -420,6 +557,13 @@ def build(graph: Graph, folds: Mapping[str, Fold], target: Target, clock_mhz: fl
         ("m_axis",),
         dict(folds),
     )
+
+
+def lanes_in(graph: Graph, layer: Layer, fold: Fold) -> int:
+    """Values a beat on the way into a layer: SIMD of a matrix op, PE where every channel goes its own way."""
+    if layer.mat is None or not isinstance(layer.mat.op, MatVec):
+        return fold.pe
+    return fold.pe if is_depthwise(layer.mat.op, graph.tensor(layer.mat.inputs[0]).channels) else fold.simd
 
 
 def graph_name(graph: Graph) -> str:

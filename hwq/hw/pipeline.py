@@ -46,7 +46,7 @@ def dsp_shape(simd: int, w_bits: int, x_bits: int, dsp_w: int = 25) -> tuple[int
 
 
 def mvu_pipe(
-    simd: int, w_bits: int, w_kind: int, x_bits: int, sf: int, resource: int, clock_mhz: float
+    simd: int, w_bits: int, w_kind: int, x_bits: int, sf: int, resource: int, clock_mhz: float, dsp_w: int = 25
 ) -> int:
     """Stages of hwq_mvu: read, weights out of block memory, as many for the dot product as its additions
     need at `clock_mhz`, accumulate (sf > 1). At least 3.
@@ -54,7 +54,7 @@ def mvu_pipe(
     per_stage = max(1, int(1000.0 / clock_mhz / LEVEL_NS))
     cuts = 1 + -(-dot_levels(simd, w_bits, w_kind, x_bits) // per_stage)
     if resource == 2 and w_kind in (0, 2):
-        columns, _ = dsp_shape(simd, w_bits, x_bits)
+        columns, _ = dsp_shape(simd, w_bits, x_bits, dsp_w)
         tree = (-(-simd // columns) - 1).bit_length()
         cuts = max(cuts, columns + 2 + -(-tree // per_stage))
     return max(3, cuts + (2 if sf > 1 else 1))

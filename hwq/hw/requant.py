@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwq.dtype import IntArray
 
@@ -20,16 +21,31 @@ class Requant:
     y_hi: int
 
 
-def requantizer(thresholds: IntArray, lo: IntArray, hi: IntArray, offset: int, max_shift: int = 24) -> Requant | None:
-    """The requantizer with the smallest shift that equals the rising Step `thresholds` on every x in lo..hi, or None.
+def requantizer(
+    thresholds: IntArray,
+    lo: IntArray,
+    hi: IntArray,
+    offset: int,
+    falling: NDArray[np.bool_] | None = None,
+    max_shift: int = 24,
+) -> Requant | None:
+    """The requantizer with the smallest shift that equals the Step `thresholds` on every x in lo..hi, or None.
 
-    thresholds: int64 [C, N] ascending, lo..hi + 1; lo, hi: int64 [C]. For a given m and shift a bias exists iff the
-    largest lower bound of b, k * 2^s - m * T_k, stays below the smallest upper one, k * 2^s - m * (T_k - 1), over all
-    levels k; both bounds follow from floor((m * T_k + b) / 2^s) >= k and floor((m * (T_k - 1) + b) / 2^s) < k, and as
-    the map is monotone they hold for every value between.
+    thresholds: int64 [C, N] ascending, lo..hi + 1; lo, hi: int64 [C]; falling: bool [C]. A falling channel is solved
+    as a rising one of -x (x < T exactly where 1 - T <= -x) and its multiplier negated.
+
+    For a given m and shift a bias exists iff the largest lower bound of b, k * 2^s - m * T_k, stays below the smallest
+    upper one, k * 2^s - m * (T_k - 1), over all levels k; both bounds follow from floor((m * T_k + b) / 2^s) >= k and
+    floor((m * (T_k - 1) + b) / 2^s) < k, and as the map is monotone they hold for every value between.
     """
     t = np.asarray(thresholds, dtype=np.int64)
     c, n = t.shape
+    if falling is not None:
+        down = np.asarray(falling, dtype=bool)
+        lo, hi = np.broadcast_to(lo, (c,)), np.broadcast_to(hi, (c,))
+        mirrored = np.where(down[:, None], 1 - t[:, ::-1], t)
+        found = requantizer(mirrored, np.where(down, -hi, lo), np.where(down, -lo, hi), offset, None, max_shift)
+        return None if found is None else replace(found, m=np.where(down, -found.m, found.m))
     levels = offset + 1 + np.arange(n, dtype=np.int64)
     lo_, hi_ = np.broadcast_to(lo, (c,))[:, None], np.broadcast_to(hi, (c,))[:, None]
     live = (t > lo_) & (t <= hi_)

@@ -8,7 +8,6 @@ every stream, and the handshake law, in each cycle. Names, beats and expected ti
 import json
 import logging
 import random
-from itertools import chain
 from pathlib import Path
 
 import cocotb
@@ -29,7 +28,13 @@ def beats_of(row, frames):
     """The beats of a stream as integers, in order, repetitions included."""
     words = VECTORS[row["name"]][frames].astype("<u4")
     raw = [[int.from_bytes(beat.tobytes(), "little") for beat in frame] for frame in words]
-    return list(chain.from_iterable(frame * row["repeat"] for frame in raw))
+    step, again = row["group"], row["repeat"]
+    return [
+        beat
+        for frame in raw
+        for start in range(0, len(frame), step)
+        for beat in frame[start : start + step] * again
+    ]
 
 
 def pauses(density, seed):

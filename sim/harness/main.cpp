@@ -163,7 +163,7 @@ class Run {
     HWQ_OUTPUTS(HWQ_ROW)
 #undef HWQ_ROW
     bool moved = false;
-#define HWQ_ROW(index, name, valid, ready, data, words, lanes, bits, beats, repeat)     \
+#define HWQ_ROW(index, name, valid, ready, data, words, lanes, bits, beats, repeat, group)     \
   moved |= monitors_[index].watch<words>(model_.valid, model_.ready, model_.data, cycle_);
     HWQ_STREAMS(HWQ_ROW)
 #undef HWQ_ROW

@@ -13,8 +13,8 @@
 
 namespace hwq {
 
-#define HWQ_ROW(index, name, valid, ready, data, words, lanes, bits, beats, repeat) \
-  {name, words, lanes, bits, beats, repeat},
+#define HWQ_ROW(index, name, valid, ready, data, words, lanes, bits, beats, repeat, group) \
+  {name, words, lanes, bits, beats, repeat, group},
 inline constexpr StreamRow kStreams[] = {HWQ_STREAMS(HWQ_ROW)};
 #undef HWQ_ROW
 inline constexpr unsigned kStreamCount = sizeof(kStreams) / sizeof(kStreams[0]);

@@ -1,7 +1,7 @@
 // monitor.h: compares every beat of one stream with its expectation, and keeps the handshake law.
 //
-// A stream carries `beats` beats a frame, the sequence sent `repeat` times; beat b of frame f is expected to equal the
-// words at (f * beats + b) * words of its file. The comparison runs in every cycle with TVALID, not only when the beat
+// A stream carries `beats` beats a frame, each sequence of `group` sent `repeat` times; beat b of frame f is expected
+// to equal the words at (f * beats + b) * words of its file. The comparison runs in every cycle with TVALID, not only when the beat
 // moves: the expectation stands still until then, so it also catches data that changes during a stall.
 #pragma once
 #include <cstdint>
@@ -15,7 +15,7 @@ namespace hwq {
 /// One row of the table in streams.h.
 struct StreamRow {
   const char* name;
-  unsigned words, lanes, bits, beats, repeat;
+  unsigned words, lanes, bits, beats, repeat, group;
 };
 
 inline constexpr std::size_t kTimedFrames = 4;
@@ -98,7 +98,7 @@ class Monitor {
   const std::vector<std::uint64_t>& ends() const { return ends_; }
   /// Beats whose last repetition has moved: what a replay buffer has given up.
   std::uint64_t released() const {
-    return static_cast<std::uint64_t>(frame_ - first_) * row_->beats + (pass_ + 1 == row_->repeat ? beat_ : 0);
+    return static_cast<std::uint64_t>(frame_ - first_) * row_->beats + (pass_ + 1 == row_->repeat ? beat_ : beat_ - place_);
   }
   std::uint64_t moved() const { return moved_; }
   std::uint64_t stalled() const { return stalled_; }
@@ -107,13 +107,17 @@ class Monitor {
  private:
   void advance(unsigned words, std::uint64_t cycle) {
     expect_ += words;
-    if (++beat_ < row_->beats) return;
-    beat_ = 0;
+    ++beat_;
+    if (++place_ < row_->group) return;
+    place_ = 0;
     if (++pass_ < row_->repeat) {
-      expect_ -= static_cast<std::size_t>(row_->beats) * words;
+      beat_ -= row_->group;
+      expect_ -= static_cast<std::size_t>(row_->group) * words;
       return;
     }
     pass_ = 0;
+    if (beat_ < row_->beats) return;
+    beat_ = 0;
     if (ends_.size() < kTimedFrames) ends_.push_back(cycle);
     if (++frame_ == last_) expect_ = nullptr;
   }
@@ -140,7 +144,7 @@ class Monitor {
   const Word* expect_ = nullptr;  // the beat expected next; null when every frame has passed
   bool waiting_ = false;          // TVALID was high in the last cycle and the beat did not move
   bool bad_ = false;              // the waiting beat was reported already
-  unsigned beat_ = 0, pass_ = 0, frame_ = 0, first_ = 0, last_ = 0;
+  unsigned beat_ = 0, place_ = 0, pass_ = 0, frame_ = 0, first_ = 0, last_ = 0;
   std::uint64_t moved_ = 0, stalled_ = 0, starved_ = 0;
   std::vector<std::uint64_t> ends_;
   const StreamRow* row_ = nullptr;

@@ -10,8 +10,8 @@ from hwq import targets
 from hwq.cost import fold
 from hwq.errors import ConfigError, FoldingError
 from hwq.hw.design import Fold
-from hwq.hw.layers import layers
-from hwq.hw.map import check_folds, divisors
+from hwq.hw.layers import divisors, layers
+from hwq.hw.map import check_folds
 from tests.hw.graphs import mlp
 
 Z2 = targets.load("pynq-z2")

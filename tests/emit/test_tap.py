@@ -27,8 +27,8 @@ def test_the_boundary_keeps_the_names_of_the_top():
 
 def test_the_stream_table_has_one_row_per_stream_in_dataflow_order():
     table = streams_h.streams_h(DESIGN).split("#define HWQ_STREAMS(ROW)")[1].split("#define")[0]
-    rows = re.findall(r'ROW\((\d+), "(\w+)", \w+, \w+, \w+, (\d+), (\d+), (\d+), (\d+), (\d+)\)', table)
-    expected = [(str(i), s.name, str(-(-s.width // 32)), *map(str, (s.lanes, s.bits, s.beats, s.repeat)))
+    rows = re.findall(r'ROW\((\d+), "(\w+)", \w+, \w+, \w+, (\d+), (\d+), (\d+), (\d+), (\d+), (\d+)\)', table)
+    expected = [(str(i), s.name, str(-(-s.width // 32)), *map(str, (s.lanes, s.bits, s.beats, s.repeat, s.sequence)))
                 for i, s in enumerate(DESIGN.streams)]
     assert rows == expected
 

@@ -23,17 +23,25 @@ def test_requantizer_equals_thresholds_everywhere(channels, n, pitch, start, off
     lo, hi = np.full(channels, -900), np.full(channels, 1100)
     t = np.ceil(starts[:, None] + pitches[:, None] * np.arange(n)).astype(np.int64)
     t = np.clip(t, lo[:, None], hi[:, None] + 1)
-    rq = requantizer(t, lo, hi, offset)
+    falling = rng.integers(0, 2, channels).astype(bool)
+    rq = requantizer(t, lo, hi, offset, falling)
     if rq is None:
         return
     x = np.arange(-900, 1101)
     y = np.clip((rq.m[:, None] * x[None, :] + rq.b[:, None]) >> rq.shift, rq.y_lo, rq.y_hi)
-    assert np.array_equal(y, count(t, x, offset))
+    rising = count(t, x, offset)
+    assert np.array_equal(y, np.where(falling[:, None], 2 * offset + n - rising, rising))
 
 
 def test_evenly_spaced_thresholds_always_find_a_requantizer() -> None:
     t = np.ceil(-100.3 + 7.77 * np.arange(15)).astype(np.int64)[None, :]
     assert requantizer(t, np.array([-500]), np.array([500]), 0) is not None
+
+
+def test_falling_thresholds_find_a_requantizer_with_a_negative_multiplier() -> None:
+    t = np.ceil(-100.3 + 7.77 * np.arange(15)).astype(np.int64)[None, :]
+    rq = requantizer(t, np.array([-500]), np.array([500]), 0, np.array([True]))
+    assert rq is not None and rq.m[0] < 0
 
 
 def test_irregular_thresholds_are_refused() -> None:
