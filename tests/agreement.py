@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from hwq.frontend import read_qonnx
-from hwq.golden import Cells, decisions, execute, host_quantize, reference
+from hwq.golden import as_decided, decisions, execute, host_quantize, reference
 from hwq.ir.graph import Graph
 from hwq.passes import lower
 
@@ -24,17 +24,18 @@ def assert_int_graph_is_exact(model: bytes, x: np.ndarray) -> Graph:
         meaning = lowered.tensor(tensor).real
         if tensor in lowered.outputs or meaning is None:
             continue  # checked below, with the annotation of the output
-        same(lowered, tensor, got[tensor], want[name])
+        channel = as_decided(real, lowered, name, tensor, channels(lowered, tensor))
+        expected = want[name].integers(meaning, channel[0])
+        np.testing.assert_array_equal(as_decided(real, lowered, name, tensor, got[tensor]), expected, err_msg=name)
     for name, tensor in zip(real.outputs, lowered.outputs, strict=True):
-        assert lowered.tensor(tensor).real is not None
-        same(lowered, tensor, got[tensor], want[name])
+        meaning = lowered.tensor(tensor).real
+        assert meaning is not None
+        expected = want[name].integers(meaning, lowered.as_onnx(tensor, channels(lowered, tensor))[0])
+        np.testing.assert_array_equal(lowered.as_onnx(tensor, got[tensor]), expected, err_msg=name)
     return lowered
 
 
-def same(lowered: Graph, tensor: str, got: np.ndarray, want: Cells) -> None:
-    """The integers of one tensor, in the order of ONNX."""
-    t = lowered.tensor(tensor)
-    channel = np.broadcast_to(np.arange(t.channels), (1, *t.shape))
-    assert t.real is not None
-    expected = want.integers(t.real, lowered.as_onnx(tensor, channel)[0])
-    np.testing.assert_array_equal(lowered.as_onnx(tensor, got), expected, err_msg=tensor)
+def channels(graph: Graph, tensor: str) -> np.ndarray:
+    """The channel of every value, [1, *shape]."""
+    t = graph.tensor(tensor)
+    return np.broadcast_to(np.arange(t.channels), (1, *t.shape))

@@ -43,7 +43,7 @@ def _pair(s: Site, name: str, frame: Shape, default: int | None = 1) -> ops.Pair
         values = [default] * (len(frame) - 1)
     if len(values) != len(frame) - 1:
         raise Problem(f"{name}={list(values)} for frames of shape {frame}", False)
-    return (1, int(values[0])) if len(values) == 1 else (int(values[0]), int(values[1]))
+    return (1 if default is None else default, int(values[0])) if len(values) == 1 else (int(values[0]), int(values[1]))
 
 
 def _sides(values: list[int]) -> ops.Sides:

@@ -2,7 +2,7 @@
 
 from hwq.golden.bounds import Arithmetic
 from hwq.golden.cells import Cells
-from hwq.golden.differences import Difference, Flip, count_differences, decisions
+from hwq.golden.differences import Difference, Flip, as_decided, count_differences, decisions
 from hwq.golden.execute import execute, host_quantize
 from hwq.golden.floats import float_execute
 from hwq.golden.reference import reference
@@ -12,6 +12,7 @@ __all__ = [
     "Cells",
     "Difference",
     "Flip",
+    "as_decided",
     "count_differences",
     "decisions",
     "execute",

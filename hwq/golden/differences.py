@@ -77,6 +77,29 @@ def decisions(real: Graph, lowered: Graph) -> dict[str, str]:
     return found
 
 
+def as_decided(real: Graph, lowered: Graph, name: str, tensor: str, y: NDArray[Any]) -> NDArray[Any]:
+    """Values [N, *shape] of the int tensor of a decision in the order of its real tensor: [N, n]."""
+    found = lowered.as_onnx(tensor, y)
+    return found[:, _moves(real, name)] if tensor in lowered.inputs else found
+
+
+def _moves(real: Graph, name: str) -> NDArray[np.intp]:
+    """Which value of the graph input each value of a host quantizer's output is."""
+    path = []
+    while name not in real.inputs:
+        node = real.producer(name)
+        assert node is not None
+        path.append(node)
+        name = node.inputs[0]
+    t = real.tensor(name)
+    index = np.arange(t.size).reshape(t.shape)
+    for node in reversed(path):
+        if isinstance(node.op, ops.Transpose):
+            index = index.transpose(node.op.axes)
+        index = index.reshape(real.tensor(node.outputs[0]).shape)
+    return index.ravel()
+
+
 def _host_tensor(real: Graph, node: Node, lowered: Graph) -> str | None:
     """The int graph input that a host quantizer became: before it stand elementwise functions of a graph input."""
     t = node.inputs[0]
@@ -106,24 +129,26 @@ def count_differences(
     nodes = {t: node for node in real.nodes for t in node.outputs if t in tensors}
     levels = {t: _levels(real, node, engine[t]) for t, node in nodes.items()}
     ints = {tensors[t]: _integers(nodes[t].op, v) for t, v in levels.items()}  # in the order of ONNX
-    given = {i: _placed(lowered, i, v) for i, v in ints.items()}
+    given = {i: _placed(real, lowered, t, i, ints[i]) for t, i in tensors.items()}
     start = host_quantize(lowered, inputs)
     free = execute(lowered, start, keep=set(given))
     forced = [given.get(t, x) for t, x in zip(lowered.inputs, start, strict=True)]
     own = execute(lowered, forced, keep=set(given), given=given)
     own |= {t: free[t] for t in lowered.inputs if t in given}
-    mine = {t: lowered.as_onnx(i, own[i]) for t, i in tensors.items()}
+    mine = {t: as_decided(real, lowered, t, i, own[i]) for t, i in tensors.items()}
     places = {t: np.argwhere(mine[t] != ints[i]) for t, i in tensors.items()}
     flips = _explain(real, inputs, levels, mine, places, arithmetic)
     return [
-        Difference(nodes[t].name, ints[i].size, flips[t], int((lowered.as_onnx(i, free[i]) != ints[i]).sum()))
+        Difference(nodes[t].name, ints[i].size, flips[t], int((as_decided(real, lowered, t, i, free[i]) != ints[i]).sum()))
         for t, i in tensors.items()
     ]
 
 
-def _placed(graph: Graph, tensor: str, y: IntArray) -> IntArray:
-    """Integers [N, n] in the order of ONNX as [N, *shape] of the int tensor."""
-    t, layout = graph.tensor(tensor), graph.layouts.get(tensor)
+def _placed(real: Graph, lowered: Graph, name: str, tensor: str, y: IntArray) -> IntArray:
+    """Integers [N, n] in the order of the decision's real tensor as [N, *shape] of its int tensor."""
+    if tensor in lowered.inputs:
+        y = y[:, np.argsort(_moves(real, name))]
+    t, layout = lowered.tensor(tensor), lowered.layouts.get(tensor)
     return y.reshape(len(y), *t.shape) if layout is None else layout.to_int(y, t)
 
 

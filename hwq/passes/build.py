@@ -76,6 +76,30 @@ def straight(base: str, shape: tuple[int, ...], chain: Chain, frame: tuple[int, 
     return Value(base, shape, order if frame is None else order.reshape(frame), chain)
 
 
+Whole = NDArray[np.object_]  # integers of any size
+
+
+@dataclass(frozen=True, eq=False)
+class Pending:
+    """A sum that is not a node yet: sum of mul * base over the terms, mul Python integers [1 or channels].
+
+    A quantizer may make it with smaller multipliers; anything else takes these (`settled`).
+    """
+
+    name: str
+    source: str
+    terms: tuple[tuple[str, Whole], ...]
+    shape: tuple[int, ...]
+
+    def range(self, b: Build) -> tuple[Whole, Whole]:
+        """lo, hi of every channel, Python integers [channels]."""
+        lo = hi = np.zeros(self.shape[-1], dtype=object)
+        for base, mul in self.terms:
+            ends = np.stack([mul * v.astype(object) for v in b.range(base)])
+            lo, hi = lo + ends.min(axis=0), hi + ends.max(axis=0)
+        return lo, hi
+
+
 @dataclass
 class Build:
     """The int graph under construction; lives inside one call of the lowering."""
@@ -87,6 +111,8 @@ class Build:
     values: dict[str, Value] = field(default_factory=dict)  # real tensor -> meaning
     host: dict[str, HostQuant] = field(default_factory=dict)  # graph input -> its quantizer
     notes: list[str] = field(default_factory=list)
+    sums: dict[str, Pending] = field(default_factory=dict)  # tensors that are not made yet
+    decided: set[str] = field(default_factory=set)  # outputs of quantizers, whose layout is that of the real tensor
     layouts: dict[str, Layout] = field(default_factory=dict)
     layers: dict[str, int] = field(default_factory=dict)
 
@@ -97,7 +123,7 @@ class Build:
 
     def name(self, stem: str) -> str:
         """`stem`, or stem_1, stem_2 ... if a node or tensor has that name."""
-        taken = {n.name for n in self.nodes} | set(self.tensors)
+        taken = {n.name for n in self.nodes} | set(self.tensors) | set(self.sums)
         name, i = stem, 1
         while name in taken:
             name, i = f"{stem}_{i}", i + 1
@@ -109,8 +135,8 @@ class Build:
         op: ops.Op,
         inputs: Sequence[str],
         output: str,
-        lo: IntArray,
-        hi: IntArray,
+        lo: IntArray | Whole,
+        hi: IntArray | Whole,
         real: Real | None,
         source: str,
         shape: tuple[int, ...] | None = None,
@@ -146,7 +172,7 @@ class Build:
 
     def stem(self, tensor: str) -> str:
         """Name of the layer a tensor comes from, for naming what follows it."""
-        for suffix in ("_acc", "_out", "_win", "_flat"):
+        for suffix in ("_acc", "_out", "_win", "_flat", "_sum"):
             tensor = tensor.removesuffix(suffix)
         return tensor
 
@@ -184,10 +210,47 @@ def layout_of(order: IntArray, shape: tuple[int, ...]) -> Layout | None:
     raise ValueError("no order of axes")
 
 
+def settled(b: Build, value: Value) -> Value:
+    """The value with its base in the int graph: a pending sum becomes a Combine with exact multipliers."""
+    pending = b.sums.get(value.base)
+    if pending is not None and value.base not in b.tensors:
+        lo, hi = pending.range(b)
+        add_combine(b, pending, value.base, [mul for _, mul in pending.terms], lo, hi, value.chain)
+    return value
+
+
+def add_combine(
+    b: Build, pending: Pending, output: str, mul: Sequence[Whole], lo: Whole, hi: Whole, chain: Chain | None
+) -> None:
+    """Emit a pending sum with the given multipliers, and say what they cost."""
+    bits = max(max(abs(int(v)) for v in m).bit_length() for m in mul)
+    name = b.name(pending.name)
+    if max(max(abs(int(v)) for v in (*lo, *hi)).bit_length(), bits) > 62:
+        raise UnsupportedOp(
+            f"node '{pending.source}': the scales it brings together need integers of more than 62 bits; put a "
+            "quantizer right after it, or use power-of-two scales"
+        )
+    keys = tuple(b.blob(short(np.asarray(m).astype(np.int64))) for m in mul)
+    op = ops.Combine(keys, b.blob(np.zeros(1, dtype=np.int64)))
+    real = None if chain is None else real_of(chain, len(lo))
+    bases = [base for base, _ in pending.terms]
+    b.emit(name, op, bases, output, lo, hi, real, pending.source, pending.shape)
+    if any(int(v) != 1 for m in mul for v in m):
+        b.notes.append(
+            f"layer '{name}': scales that differ are brought together by multipliers of up to {bits} bits"
+        )
+
+
+def short(values: IntArray) -> IntArray:
+    """[1] where all values are equal."""
+    return values[:1] if np.all(values == values[0]) else values
+
+
 def flat(b: Build, value: Value) -> Value:
     """The same value on a vector: a Reshape in front of an image's integers, parameters once per pixel."""
     if len(value.shape) == 1:
         return value
+    value = settled(b, value)
     t = b.tensors[value.base]
     pixels = t.size // t.channels
     lo, hi = (np.tile(v, pixels) for v in b.range(value.base))

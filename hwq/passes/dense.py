@@ -12,7 +12,7 @@ from hwq.errors import UnsupportedOp
 from hwq.ir import ops
 from hwq.ir.graph import Node
 from hwq.ir.verify import product_range
-from hwq.passes.build import Build, Value, flat, lowest_bits, meaning, needs_line, real_of, straight
+from hwq.passes.build import Build, Value, flat, lowest_bits, meaning, needs_line, real_of, settled, straight
 from hwq.passes.chain import Line, Rationals, at, rationals
 from hwq.passes.exact import common_step
 
@@ -21,7 +21,7 @@ IntArray = NDArray[np.int64]
 
 def lower_matmul(b: Build, node: Node, op: ops.MatMul) -> Value:
     """A dense layer; where it reads a flattened image, its columns take the order of the pixels."""
-    value = flat(b, b.values[node.inputs[0]])
+    value = flat(b, settled(b, b.values[node.inputs[0]]))
     line = needs_line(value, node, "this matrix product")
     w: IntArray = b.real.array(op.weight)
     columns = np.empty_like(w)

@@ -1,6 +1,4 @@
-"""ArgMax over exact values: the smallest integer multipliers and biases that keep every comparison, and
-residual sums.
-"""
+"""ArgMax over exact values: the smallest integer multipliers and biases that keep every comparison."""
 
 from __future__ import annotations
 
@@ -16,8 +14,8 @@ from numpy.typing import NDArray
 from hwq.errors import UnsupportedOp
 from hwq.ir import ops
 from hwq.ir.graph import Node, Real
-from hwq.passes.build import Build, Value, flat, image, lowest_bits, meaning, needs_line, real_of, straight
-from hwq.passes.chain import Bend, Chain, at
+from hwq.passes.build import Build, Value, flat, image, lowest_bits, meaning, needs_line, settled, short, straight
+from hwq.passes.chain import Bend, Chain
 from hwq.passes.exact import DIGITS, Number, common_step, sign, to_mpf
 from hwq.passes.layout import in_order
 
@@ -31,7 +29,7 @@ def lower_argmax(b: Build, node: Node) -> Value:
     """ArgMax on the accumulators themselves where order is theirs, else after a Combine proven to keep the
     order.
     """
-    value = b.values[node.inputs[0]]
+    value = settled(b, b.values[node.inputs[0]])
     if value.floating:
         needs_line(value, node, "ArgMax")
     chain = strip_monotone(value.chain)
@@ -97,10 +95,10 @@ def _combine(b: Build, node: Node, source: str, mul: IntArray, bias: IntArray) -
         f"m in {int(mul.min())}..{int(mul.max())} ({bits} bits), b in {int(bias.min())}..{int(bias.max())}"
     )
     stem = b.stem(source)
-    m = b.blob(_short(mul))
+    m = b.blob(short(mul))
     return b.emit(
         b.name(f"{stem}_scale"),
-        ops.Combine((m,), b.blob(_short(bias))),
+        ops.Combine((m,), b.blob(short(bias))),
         [source],
         b.name(f"{stem}_scaled"),
         ends.min(axis=0),
@@ -109,10 +107,6 @@ def _combine(b: Build, node: Node, source: str, mul: IntArray, bias: IntArray) -
         node.name,
         b.tensors[source].shape,
     )
-
-
-def _short(values: IntArray) -> IntArray:
-    return values[:1] if np.all(values == values[0]) else values
 
 
 def order_preserving(pairs: Pairs, lo: IntArray, hi: IntArray, place: str) -> tuple[IntArray, IntArray]:
@@ -267,50 +261,3 @@ def _wins(c: tuple[Number, Number], d: tuple[Number, Number], x: int, y: int, st
         with mpmath.workdps(DIGITS + 10):
             gap = sign(to_mpf(ca) * x + to_mpf(cb) - to_mpf(da) * y - to_mpf(db))
     return gap > 0 or (gap == 0 and not strict)
-
-
-def lower_sum(b: Build, node: Node) -> Value:
-    """x0 + x1 on the finest common grid: Combine with exact integer multipliers."""
-    values = alike(b, node, [b.values[t] for t in node.inputs], "a sum")
-    lines = [needs_line(v, node, "a sum") for v in values]
-    shape = values[0].shape
-    rows = max(len(line.mul) for line in lines)
-    steps = [common_step([at(line.mul, c) for line in lines]) for c in range(rows)]
-    mul = [np.array([int(at(line.mul, c) / steps[c]) for c in range(rows)], dtype=np.int64) for line in lines]
-    add = max(len(line.add) for line in lines)
-    offset = tuple(sum((at(line.add, c) for line in lines), Fraction(0)) for c in range(add))
-    ends = [np.stack([m * r for r in b.range(v.base)]) for m, v in zip(mul, values, strict=True)]
-    lo = np.sum([e.min(axis=0) for e in ends], axis=0)
-    hi = np.sum([e.max(axis=0) for e in ends], axis=0)
-    chain = meaning(tuple(steps), offset)
-    name = b.layer(node, "sum")
-    out = b.emit(
-        name,
-        ops.Combine(tuple(b.blob(_short(m)) for m in mul), b.blob(np.zeros(1, dtype=np.int64))),
-        [v.base for v in values],
-        f"{name}_out",
-        lo,
-        hi,
-        real_of(chain, shape[-1]),
-        node.name,
-        shape,
-    )
-    if any(np.any(m != 1) for m in mul):
-        b.notes.append(
-            f"layer '{name}': scales that differ are brought together by multipliers of up to "
-            f"{max(lowest_bits(m) for m in mul)} bits"
-        )
-    return Value(out, shape, values[0].order, chain)
-
-
-def alike(b: Build, node: Node, values: list[Value], what: str) -> list[Value]:
-    """The values on bases of one shape, in one order."""
-    if any(v.floating for v in values):
-        needs_line(next(v for v in values if v.floating), node, what)
-    if len({v.shape for v in values}) > 1:
-        values = [flat(b, v) for v in values]
-    if any(not np.array_equal(v.order, values[0].order) for v in values):
-        values = [in_order(b, flat(b, replace(v, order=v.order.ravel())), node.name) for v in values]
-        frame = b.real.tensor(node.inputs[0]).shape
-        values = [replace(v, order=v.order.reshape(frame)) for v in values]
-    return values

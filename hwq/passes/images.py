@@ -12,27 +12,37 @@ from numpy.typing import NDArray
 from hwq.errors import UnsupportedOp
 from hwq.ir import ops
 from hwq.ir.graph import Node
-from hwq.passes.build import ONE, ZERO, Build, Value, image, needs_line, real_of, straight
+from hwq.passes.build import ONE, ZERO, Build, Value, image, meaning, needs_line, real_of, settled, straight
 from hwq.passes.chain import Line, at, rationals
 from hwq.passes.dense import product
+from hwq.passes.exact import common_step
+from hwq.passes.layout import channels_moved
 
 IntArray = NDArray[np.int64]
 
 
 def lower_image(b: Build, node: Node) -> Value:
-    """One operator of `ops.IMAGE_OPS`, or a Join. Raises UnsupportedOp."""
-    value = b.values[node.inputs[0]]
+    """One operator of `ops.IMAGE_OPS`. Raises UnsupportedOp."""
+    value = settled(b, b.values[node.inputs[0]])
     match node.op:
         case ops.Conv():
             out = _conv(b, node, node.op, image(b, node, value, "this convolution"))
+        case ops.ConvTranspose():
+            out = _conv_transpose(b, node, node.op, image(b, node, value, "this convolution"))
         case ops.MaxPool():
             out = _max_pool(b, node, node.op, image(b, node, value, "this pooling"))
         case ops.AvgPool():
             out = _avg_pool(b, node, node.op, image(b, node, value, "this pooling"))
         case ops.Mean():
             out = _mean(b, node, image(b, node, value, "this mean"))
+        case ops.Pad():
+            out = _pad(b, node, node.op, image(b, node, value, "this padding"))
+        case ops.Resize():
+            out = _resize(b, node, node.op, image(b, node, value, "this resizing"))
+        case ops.PixelShuffle():
+            out = _shuffle(b, node, node.op, image(b, node, value, "this rearrangement"))
         case _:
-            raise UnsupportedOp(f"node '{node.name}': {type(node.op).__name__} is not supported yet")
+            raise TypeError(type(node.op).__name__)
     return replace(out, order=out.order.reshape(b.real.tensor(node.outputs[0]).shape))
 
 
@@ -41,9 +51,7 @@ def _conv(b: Build, node: Node, op: ops.Conv, value: Value) -> Value:
     w: IntArray = b.real.array(op.weight)
     m, _, kh, kw = w.shape
     line = needs_line(value, node, "this convolution")
-    zero = 0
-    if any(op.pad):
-        zero = zero_of(b, node, name, value, line)
+    zero = integer_of(node, name, value, line, Fraction(0)) if any(op.pad) else 0
     window = ops.Window((kh, kw), op.stride, op.pad, op.dilation, zero)
     win, line = _window(b, node, name, value, window, line)
     matrix = np.ascontiguousarray(w.transpose(0, 2, 3, 1).reshape(m, -1))
@@ -51,21 +59,128 @@ def _conv(b: Build, node: Node, op: ops.Conv, value: Value) -> Value:
     return product(b, node, name, (win, line), matrix, rationals(b.real, op.scale), matvec)
 
 
-def zero_of(b: Build, node: Node, name: str, value: Value, line: Line) -> int:
-    """The integer that stands for real zero in every channel. Raises UnsupportedOp where there is none."""
+def _conv_transpose(b: Build, node: Node, op: ops.ConvTranspose, value: Value) -> Value:
+    """Zeros between the pixels, then a convolution with the kernel turned around."""
+    name = b.layer(node, "deconv")
+    w: IntArray = b.real.array(op.weight)
+    _, per, kh, kw = w.shape
+    line = needs_line(value, node, "this convolution")
+    (dh, dw), (top, left, bottom, right) = op.dilation, op.pad
+    high, wide = (kh - 1) * dh, (kw - 1) * dw
+    pad = high - top, wide - left, high - bottom + op.extra[0], wide - right + op.extra[1]
+    spread = op.stride != (1, 1) and value.shape[:2] != (1, 1)
+    zero = integer_of(node, name, value, line, Fraction(0)) if spread or any(pad) else 0
+    if spread:
+        value = _spread(b, node, name, value, ops.Spread(op.stride, zero))
+    window = ops.Window((kh, kw), (1, 1), pad, op.dilation, zero)
+    win, line = _window(b, node, name, value, window, line)
+    turned = w.reshape(op.groups, -1, per, kh, kw)[:, :, :, ::-1, ::-1]  # [G, C/G, M/G, KH, KW]
+    matrix = np.ascontiguousarray(turned.transpose(0, 2, 3, 4, 1).reshape(per * op.groups, -1))
+    matvec = ops.MatVec("", op.code, groups=op.groups, taps=kh * kw)
+    return product(b, node, name, (win, line), matrix, rationals(b.real, op.scale), matvec)
+
+
+def _spread(b: Build, node: Node, name: str, value: Value, op: ops.Spread) -> Value:
+    h, w, c = value.shape
+    shape = ((h - 1) * op.factors[0] + 1, (w - 1) * op.factors[1] + 1, c)
+    lo, hi = b.range(value.base)
+    lo, hi = np.minimum(lo, op.value), np.maximum(hi, op.value)
+    real = real_of(value.chain, c)
+    out = b.emit(b.name(f"{name}_spread"), op, [value.base], b.name(f"{name}_in"), lo, hi, real, node.name, shape)
+    return straight(out, shape, value.chain)
+
+
+def integer_of(node: Node, name: str, value: Value, line: Line, number: Fraction) -> int:
+    """The integer that stands for `number` in every channel. Raises UnsupportedOp where there is none."""
     c = value.channels
-    zeros = {-at(line.add, i) / at(line.mul, i) if at(line.mul, i) else None for i in range(c)}
-    if len(zeros) == 1:
-        (zero,) = zeros
-        if zero is not None and zero.denominator == 1:
-            return int(zero)
+    found = {(number - at(line.add, i)) / at(line.mul, i) if at(line.mul, i) else None for i in range(c)}
+    if len(found) == 1:
+        (integer,) = found
+        if integer is not None and integer.denominator == 1:
+            return int(integer)
     shown = sorted({float(at(line.add, i)) for i in range(c)})
     offsets = f"offset {shown[0]:g}" if len(shown) == 1 else f"offsets {shown[0]:g} to {shown[-1]:g}"
     raise UnsupportedOp(
-        f"layer '{name}' (node '{node.name}'): it pads with zeros, but its input has {offsets} on a scale of "
-        f"{float(line.mul[0]):g}, so that no integer stands for zero in every channel; use a quantizer "
-        "without an offset, or no padding"
+        f"layer '{name}' (node '{node.name}'): it pads with {float(number):g}, but its input has {offsets} on a scale "
+        f"of {float(line.mul[0]):g}: no integer stands for {float(number):g} in every channel; use a quantizer that has "
+        "it on its grid (bipolar ones don't have 0), or no padding"
     )
+
+
+def _pad(b: Build, node: Node, op: ops.Pad, value: Value) -> Value:
+    """A window of one pixel with padding; a convolution or pooling after it takes it over."""
+    name = b.layer(node, "pad")
+    number = integer_of(node, name, value, needs_line(value, node, "this padding"), Fraction(op.value))
+    window = ops.Window((1, 1), (1, 1), op.pad, (1, 1), number)
+    out, _ = _window(b, node, name, value, window, None)
+    return straight(out, (*window.positions(value.shape), value.channels), value.chain)
+
+
+def _resize(b: Build, node: Node, op: ops.Resize, value: Value) -> Value:
+    (h, w, c), (fh, fw) = value.shape, op.factors
+    if op.factors == (1, 1):
+        return value
+    name, shape = b.layer(node, "upsample"), (h * fh, w * fw, c)
+    if value.floating:
+        needs_line(value, node, "this resizing")
+    lo, hi = b.range(value.base)
+    real = real_of(value.chain, c)
+    out = b.emit(name, ops.Upsample(op.factors), [value.base], f"{name}_out", lo, hi, real, node.name, shape)
+    return straight(out, shape, value.chain)
+
+
+def _shuffle(b: Build, node: Node, op: ops.PixelShuffle, value: Value) -> Value:
+    (h, w, c), n = value.shape, op.block
+    if n == 1:
+        return value
+    if value.floating:
+        needs_line(value, node, "this rearrangement")
+    name, inner = b.layer(node, "shuffle"), c // n**2
+    if op.mode == "CRD":
+        value = channels_moved(b, value, np.arange(c).reshape(inner, n, n).transpose(1, 2, 0).ravel(), node.name)
+    blocks = [value.chain.picked(range(k * inner, (k + 1) * inner)) for k in range(n**2)]
+    if any(block != blocks[0] for block in blocks):
+        value = _one_scale(b, node, name, value, inner)
+        blocks = [value.chain.picked(range(inner))]
+    lo, hi = (f(v.reshape(n**2, inner), axis=0) for f, v in zip((np.min, np.max), b.range(value.base), strict=True))
+    shape = (h * n, w * n, inner)
+    real = real_of(blocks[0], inner)
+    out = b.emit(name, ops.DepthToSpace(n), [value.base], f"{name}_out", lo, hi, real, node.name, shape)
+    return straight(out, shape, blocks[0])
+
+
+def _one_scale(b: Build, node: Node, name: str, value: Value, period: int) -> Value:
+    """The value with channels c, c + period .. on one scale: a Combine of one input with exact multipliers."""
+    line = needs_line(value, node, "a rearrangement of channels of different scales")
+    c = value.channels
+    mul, add = np.empty(c, dtype=object), np.empty(c, dtype=object)
+    scale, offset = [], []
+    for p in range(period):
+        mine = range(p, c, period)
+        first = at(line.add, p)
+        step = common_step([at(line.mul, i) for i in mine] + [at(line.add, i) - first for i in mine])
+        for i in mine:
+            mul[i], add[i] = int(at(line.mul, i) / step), int((at(line.add, i) - first) / step)
+        scale.append(step)
+        offset.append(first)
+    ends = np.stack([mul * v.astype(object) + add for v in b.range(value.base)])
+    lo, hi = ends.min(axis=0), ends.max(axis=0)
+    top = max(abs(int(v)) for v in (*lo, *hi))
+    if top >= 1 << 61:
+        raise UnsupportedOp(
+            f"node '{node.name}': its channels have scales that need integers of {top.bit_length() + 1} bits on one "
+            "grid; use one scale per tensor, or a quantizer right before this node"
+        )
+    chain = meaning(tuple(scale), tuple(offset)).tiled(period, c // period)
+    op = ops.Combine((b.blob(mul.astype(np.int64)),), b.blob(add.astype(np.int64)))
+    at_name = b.name(f"{name}_scale")
+    b.notes.append(
+        f"layer '{at_name}': channels of different scales are brought together by multipliers of up to "
+        f"{max(abs(int(v)) for v in mul).bit_length()} bits"
+    )
+    real = real_of(chain, c)
+    out = b.emit(at_name, op, [value.base], f"{at_name}_out", lo, hi, real, node.name, value.shape)
+    return replace(value, base=out, chain=chain)
 
 
 def _window(
@@ -74,6 +189,7 @@ def _window(
     """(tensor [OH, OW, KH*KW*C], line per channel of it); the image itself where one pixel is the window."""
     line = line or Line(ONE, ZERO)
     taps = op.kernel[0] * op.kernel[1]
+    value, op = _taken_over(b, value, op)
     if taps == 1 and op.stride == (1, 1) and not any(op.pad):
         return value.base, line
     lo, hi = b.range(value.base)
@@ -87,6 +203,20 @@ def _window(
     b.emit(b.name(f"{name}_window"), op, [value.base], out, lo, hi, real, node.name, shape)
     mul, add = (v if len(v) == 1 else v * taps for v in (line.mul, line.add))
     return out, Line(mul, add)
+
+
+def _taken_over(b: Build, value: Value, op: ops.Window) -> tuple[Value, ops.Window]:
+    """The window on the image before a Pad, if their padding is of one value."""
+    before = next((n for n in b.nodes if n.outputs == (value.base,)), None)
+    if before is None or not isinstance(before.op, ops.Window):
+        return value, op
+    pad = before.op
+    if pad.kernel != (1, 1) or pad.stride != (1, 1) or (any(op.pad) and op.value != pad.value):
+        return value, op
+    t, left, bottom, right = (a + c for a, c in zip(op.pad, pad.pad, strict=True))
+    source = b.tensors[before.inputs[0]]
+    window = replace(op, pad=(t, left, bottom, right), value=pad.value)
+    return replace(value, base=source.name, shape=source.shape), window
 
 
 def _max_pool(b: Build, node: Node, op: ops.MaxPool, value: Value) -> Value:
@@ -139,7 +269,7 @@ def _avg_pool(b: Build, node: Node, op: ops.AvgPool, value: Value) -> Value:
     name = b.layer(node, "pool")
     zero = 0
     if any(op.pad):
-        zero = zero_of(b, node, name, value, needs_line(value, node, "this pooling"))
+        zero = integer_of(node, name, value, needs_line(value, node, "this pooling"), Fraction(0))
     window = ops.Window(op.kernel, op.stride, op.pad, op.dilation, zero)
     return _pooled(b, node, name, value, window, "sum", _divided(node, value, op.kernel[0] * op.kernel[1]))
 

@@ -77,6 +77,19 @@ def in_order(b: Build, value: Value, source: str) -> Value:
     return Value(out, (n,), np.arange(n).reshape(value.order.shape), chain)
 
 
+def channels_moved(b: Build, value: Value, source_of: IntArray, source: str) -> Value:
+    """An image whose channel k is channel source_of[k] of the value's, by a matrix of zeros and ones."""
+    c = value.channels
+    w = np.zeros((c, c), dtype=np.int64)
+    w[np.arange(c), source_of] = 1
+    lo, hi = (v[source_of] for v in b.range(value.base))
+    chain = value.chain.picked(source_of.tolist())
+    name = b.name(f"{b.stem(value.base)}_order")
+    op = ops.MatVec(b.blob(w), ops.Ternary())
+    out = b.emit(name, op, [value.base], f"{name}_out", lo, hi, real_of(chain, c), source, value.shape)
+    return replace(value, base=out, chain=chain)
+
+
 def arranged(b: Build, value: Value, source: str) -> Value:
     """A graph output in an order that a Layout can state."""
     try:

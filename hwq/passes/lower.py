@@ -10,13 +10,14 @@ import numpy as np
 from hwq.errors import UnsupportedOp
 from hwq.ir import ops
 from hwq.ir.graph import Graph, Node, Tensor, used_blobs
-from hwq.passes.build import Build, Value, needs_line, parameters, real_of
+from hwq.passes.build import Build, Value, layout_of, needs_line, parameters, real_of, settled
 from hwq.passes.chain import Bend, Chain, functions
 from hwq.passes.dense import lower_matmul
-from hwq.passes.heads import lower_argmax, lower_sum, strip_monotone
+from hwq.passes.heads import lower_argmax, strip_monotone
 from hwq.passes.images import lower_image
 from hwq.passes.layout import arranged, describe, input_layout
 from hwq.passes.quantizers import lower_quantizer
+from hwq.passes.sums import lower_join, lower_sum
 
 
 def to_integers(graph: Graph) -> Graph:
@@ -37,7 +38,8 @@ def to_integers(graph: Graph) -> Graph:
             continue
         try:
             value = b.values[node.outputs[0]] = _lower(b, node)
-            if isinstance(node.op, (*ops.QUANTIZERS, ops.ArgMax)):
+            if isinstance(node.op, (*ops.QUANTIZERS, ops.ArgMax)) and value.base not in graph.inputs:
+                b.decided.add(value.base)
                 describe(b, value.base, value)
         except UnsupportedOp as e:
             problems.append(str(e))
@@ -74,7 +76,9 @@ def _lower(b: Build, node: Node) -> Value:
             return replace(value, order=value.order.transpose(axes))
         case ops.Softmax():
             return replace(value, chain=value.chain.then(Bend(node.op)))
-    if isinstance(node.op, (*ops.IMAGE_OPS, ops.Join)):
+        case ops.Join():
+            return lower_join(b, node, node.op)
+    if isinstance(node.op, ops.IMAGE_OPS):
         return lower_image(b, node)
     if any(isinstance(f, Bend) and isinstance(f.op, ops.Softmax) for f in value.chain.fns):
         raise UnsupportedOp(
@@ -115,11 +119,12 @@ def _output(b: Build, name: str) -> str:
     if not chain.is_affine:
         node = next(n for n in b.real.nodes if name in n.outputs)
         needs_line(replace(value, chain=chain), node, "the graph output")
-    value = arranged(b, replace(value, chain=chain), name)
+    value = arranged(b, settled(b, replace(value, chain=chain)), name)
     chain = value.chain
     t = b.tensors[value.base]
     real = real_of(chain, t.channels)
-    if value.base in b.real.inputs or any(
+    turned = value.base in b.decided and b.layouts.get(value.base) != layout_of(value.order, value.shape)
+    if turned or value.base in b.real.inputs or any(
         name != o and b.values[o].base == value.base for o in b.real.outputs if o in b.values
     ):
         copy = b.name(f"{b.stem(value.base)}_copy")

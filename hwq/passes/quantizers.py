@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from hwq.errors import UnsupportedOp
 from hwq.ir import ops
 from hwq.ir.graph import HostQuant, Node, Tensor
-from hwq.passes.build import Build, Value, meaning, parameters, real_of
+from hwq.passes.build import Build, Value, meaning, parameters, real_of, settled
 from hwq.passes.chain import Chain, Floats
 from hwq.passes.levels import Levels, levels, reached
+from hwq.passes.sums import quantized_sum
 from hwq.passes.thresholds import find
 
 IntArray = NDArray[np.int64]
@@ -28,13 +29,16 @@ def lower_quantizer(b: Build, node: Node, op: ops.Op) -> Value:
     chain = meaning(q.scale, q.offset)
     if value.floating:
         return _host(b, node, value, q, chain)
+    monotone = all(value.chain.polarity(c) is not None for c in range(value.chain.channels))
+    summed = quantized_sum(b, value, q) if monotone else None
+    value = summed[0] if summed else settled(b, value)
     lo, hi = b.range(value.base)
     name = b.name(f"{b.stem(value.base)}_act")
     out = b.name(f"{b.stem(value.base)}_out")
     real = real_of(chain, len(lo))
-    if any(value.chain.polarity(c) is None for c in range(value.chain.channels)):
+    if not monotone:
         return Value(_table(b, node, value, q, (name, out)), value.shape, value.order, chain)
-    found = find(value.chain, q, lo, hi)
+    found = summed[1] if summed else find(value.chain, q, lo, hi)
     falling = b.blob(found.falling) if found.falling.any() else None
     step = ops.Step(b.blob(found.t), found.offset, falling)
     b.emit(name, step, [value.base], out, np.array(found.lo), np.array(found.hi), real, node.name, value.shape)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from hwq.passes.exact import Number
 from hwq.passes.levels import Bound, Levels, reached
 
 IntArray = NDArray[np.int64]
+AnyInt = NDArray[Any]  # int64, or Python integers where a range is wider
 ToFloat = Callable[[IntArray], Floats]
 ToExact = Callable[[int], Fraction]
 
@@ -39,8 +41,8 @@ class Thresholds:
 def find(
     chain: Chain,
     q: Levels,
-    lo: IntArray,
-    hi: IntArray,
+    lo: AnyInt,
+    hi: AnyInt,
     to_float: ToFloat = lambda x: x.astype(np.float64),
     to_exact: ToExact = Fraction,
 ) -> Thresholds:
@@ -53,8 +55,8 @@ def find(
     """
     if chain.channels == 1 and len(q.bounds) == 1:  # one function: search once over the widest range
         t, falling = _search(chain, q, lo.min(keepdims=True), hi.max(keepdims=True), to_float, to_exact)
-        return _trim(np.clip(t, lo[:, None], hi[:, None] + 1), np.repeat(falling, len(lo)), q.y0, lo, hi)
-    return _trim(*_search(chain, q, lo, hi, to_float, to_exact), q.y0, lo, hi)
+        return trim(np.clip(t, lo[:, None], hi[:, None] + 1), np.repeat(falling, len(lo)), q.y0, lo, hi)
+    return trim(*_search(chain, q, lo, hi, to_float, to_exact), q.y0, lo, hi)
 
 
 def _search(
@@ -121,8 +123,8 @@ def _exact_bisect(passed: Callable[[int, int], bool], k: int, lo: int, hi: int) 
     return lo
 
 
-def _trim(t: IntArray, falling: NDArray[np.bool_], y0: int, lo: IntArray, hi: IntArray) -> Thresholds:
-    """Drop the levels no channel reaches, from both ends; at least one threshold stays."""
+def trim(t: IntArray, falling: NDArray[np.bool_], y0: int, lo: IntArray, hi: IntArray) -> Thresholds:
+    """Thresholds without the levels no channel reaches, from both ends; at least one threshold stays."""
     n = t.shape[1]
     first, last = (t <= lo[:, None]).sum(axis=1), (t <= hi[:, None]).sum(axis=1)
     ymin = np.where(falling, n - last, first)
