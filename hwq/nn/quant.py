@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from hwq.data.plugin import resolve
 from hwq.nn.layers import NORMS
+from hwq.nn.lean import LeanBinary, LeanClampedBinary, LeanInt
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class _Base(ExtendedInjector):  # type: ignore[misc]
 def _fields(spec: QuantSpec) -> dict[str, Any]:
     per_channel = spec.granularity == "per_channel"
     fields: dict[str, Any] = {
+        "int_quant": LeanInt,
         "bit_width": spec.bits,
         "signed": spec.signed,
         "narrow_range": spec.narrow and spec.signed,
@@ -99,12 +101,14 @@ class Uniform:
     def weight(self, spec: QuantSpec) -> type[ExtendedInjector]:
         """Injector for `weight_quant=` of a Brevitas layer."""
         extra = {"scaling_const": spec.limit} if spec.scale == "const" else {"scaling_init": spec.limit}
-        return type("UniformWeight", (_Base, WeightQuantSolver), {**_fields(spec), **extra})
+        binary = {"tensor_quant": LeanBinary} if spec.bipolar else {}
+        return type("UniformWeight", (_Base, WeightQuantSolver), {**_fields(spec), **extra, **binary})
 
     def act(self, spec: QuantSpec) -> type[ExtendedInjector]:
         """Injector for `act_quant=` of a Brevitas activation."""
         extra = {"max_val": spec.limit, "min_val": -spec.limit if spec.signed else 0.0}
-        return type("UniformAct", (_Base, ActQuantSolver), {**_fields(spec), **extra})
+        binary = {"tensor_quant": LeanClampedBinary} if spec.bipolar else {}
+        return type("UniformAct", (_Base, ActQuantSolver), {**_fields(spec), **extra, **binary})
 
 
 def mse_limit(x: Tensor, spec: QuantSpec, candidates: int = 60) -> Tensor:

@@ -59,6 +59,7 @@ class CNN(nn.Module):
         if weight_init == "uniform" and quantized:
             for m in self.matrices():
                 nn.init.uniform_(m.weight, -1, 1)
+        self._early_pools = _early_pools(layers)
         self._last_use = {f: name for name, froms in self.sources.items() for f in froms}
 
     @classmethod
@@ -89,8 +90,13 @@ class CNN(nn.Module):
         """x: float [N, *frame], encoded. Returns the last layer's output [N, ...]."""
         x = self.input(x)
         known = {INPUT: x if self.input_dropout is None else self.input_dropout(x)}
+        early = self._early_pools if self.training else {}
         for name, block in self.layers.items():
-            known[name] = x = block(*(known[f] for f in self.sources[name]))
+            if name in early.values():
+                known[name] = x = known[self.sources[name][0]]
+            else:
+                pool = self.layers[early[name]].linear if name in early else None
+                known[name] = x = block(*(known[f] for f in self.sources[name]), early_pool=pool)
             for f in self.sources[name]:
                 if self._last_use[f] == name:
                     known.pop(f, None)
@@ -111,9 +117,10 @@ class Block(nn.Module):
         self.spec = None if last else _act_spec(layer)
         self.dropout = None if last else _dropout(layer.dropout)
 
-    def forward(self, *xs: Tensor) -> Tensor:
+    def forward(self, *xs: Tensor, early_pool: nn.Module | None = None) -> Tensor:
+        """xs: its inputs. early_pool: a max pool to go in front of the quantizer."""
         x: Tensor = xs[0] if self.join is None else self.join(*(_plain(x) for x in xs))
-        for step in (self.flatten, self.linear, self.norm, self.act, self.dropout):
+        for step in (self.flatten, self.linear, self.norm, early_pool, self.act, self.dropout):
             if step is not None:
                 x = step(x)
         return x
@@ -186,6 +193,24 @@ def _norm(layer: Layer, frame: Shape) -> nn.Module:
         return ScalarNorm()
     flat = (layer.kind or "dense") == "dense"
     return nn.BatchNorm1d(layer.out) if flat else nn.BatchNorm2d(layer.out or frame[0])
+
+
+def _early_pools(layers: Sequence[Layer]) -> dict[str, str]:
+    """{layer: the max pool that alone takes its output}. In training such a pool goes in front of the quantizer:
+    quantizers are monotonic, so the result is the same, with fewer values to quantize.
+    """
+    users: dict[str, list[Layer]] = {}
+    for layer, froms in zip(layers, sources(layers), strict=True):
+        for f in froms:
+            users.setdefault(f, []).append(layer)
+    return {
+        str(n.name): str(use[0].name)
+        for n in layers[:-1]
+        if len(use := users[str(n.name)]) == 1
+        and use[0].kind == "max_pool"
+        and (use[0].act, use[0].share, use[0].dropout or 0, n.dropout or 0, n.share) == ("none", None, 0, 0, None)
+        and n.act != "none"
+    }
 
 
 def _exact_sources(layers: Sequence[Layer], place: str) -> frozenset[str]:
