@@ -40,6 +40,7 @@ HEAVY = {
 EXCEPTIONS = {
     "hwq.hw.solve": {"tools"},  # the token model's inner loop is compiled where a compiler is there
     "hwq.cost.fold": {"cost"},  # the search for a folding asks the cost model
+    "sim.harness.ports": {"hw"},
     "sim.harness.module": {"hw"},  # module benches assert the timing classes of hw.schedule
 }
 SIM_MAY_USE = {"dtype", "bits", "golden", "tools", "errors"}

@@ -27,15 +27,17 @@ def timing(instance: Instance) -> Timing:
             return Timing("fifo", depth=p("DEPTH"))
         case "hwq_replay":
             return Timing("replay", n=p("BEATS"), passes=p("PASSES"), depth=p("DEPTH"))
-        case "hwq_mvu":
+        case "hwq_mvu" | "hwq_vvu":
             return Timing("reduce", d=p("PIPE"), n=p("SF"))
         case "hwq_argmax":
             return Timing("reduce", d=p("PIPE"), n=p("CF"))
+        case "hwq_concat":
+            return Timing("concat", n=p("A"), m=p("B"))
         case "hwq_pool":
             return Timing("reduce", d=1, n=p("N"))
         case "hwq_total":
             return Timing("reduce", d=1, n=p("POSITIONS") * p("CHUNKS"), m=p("CHUNKS"))
-        case "hwq_threshold" | "hwq_requant" | "hwq_table" | "hwq_scale":
+        case "hwq_threshold" | "hwq_requant" | "hwq_table" | "hwq_scale" | "hwq_add":
             return Timing("pipe", d=p("PIPE"))
         case "hwq_dwc":
             a, b = p("IN_LANES"), p("OUT_LANES")

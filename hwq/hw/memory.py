@@ -35,6 +35,14 @@ def _fields(parts: list[tuple[IntArray, int]]) -> str:
     return hex_rows(planes.reshape(rows, lanes * bits), 1)
 
 
+def lane_fields(parts: list[tuple[IntArray, int]], lanes: int) -> str:
+    """Rows cf of `lanes` lanes of fields: parts (int [C], bits), the first field in a lane's lowest bits.
+
+    Raises EmitError if `lanes` does not divide C.
+    """
+    return _fields([(_lanes_of(np.asarray(values), lanes), bits) for values, bits in parts])
+
+
 def threshold_rows(thresholds: IntArray, falling: NDArray[np.bool_] | None, lanes: int, x_bits: int,
                    x_signed: bool) -> str:
     """T_FILE of hwq_threshold: the search tree of a channel, row cf * 2^K + node, lanes of x_bits + 1 bits.
@@ -76,6 +84,18 @@ def mvu_rows(weights: IntArray, pe: int, simd: int, w_bits: int, w_kind: int) ->
         raise EmitError(f"PE={pe}, SIMD={simd} do not divide a {mh} x {mw} matrix")
     rows = w.reshape(mh // pe, pe, mw // simd, simd).transpose(0, 2, 1, 3).reshape(-1, pe * simd)
     return hex_rows((rows > 0).astype(np.uint64) if w_kind in (1, 3) else encode(rows, w_bits), w_bits)
+
+
+def vvu_rows(weights: IntArray, pe: int, w_bits: int, w_kind: int) -> str:
+    """W_FILE of hwq_vvu: row nf * SF + sf holds W[nf * PE + pe, sf] at bit pe * w_bits.
+
+    weights: int64 [C, SF], kernel positions in row-major order. Codes as mvu_rows. Raises EmitError if PE does not
+    divide C.
+    """
+    c, k = np.shape(weights)
+    w = _lanes_of(np.asarray(weights, dtype=np.int64), pe).transpose(0, 2, 1).reshape(-1, pe)  # [nf * SF, PE]
+    assert len(w) == c // pe * k
+    return hex_rows((w > 0).astype(np.uint64) if w_kind in (1, 3) else encode(w, w_bits), w_bits)
 
 
 def signed_digits(m: IntArray, bits: int) -> NDArray[np.int64]:

@@ -39,6 +39,31 @@ class Seen:
     hang: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class PortRun:
+    """Stimulus of a module with several ports: by port name the beats (expected ones for outputs), and stall patterns.
+
+    `hold`: a sink's TREADY, once up, stays up until a beat moves, as that of a FIFO does.
+    """
+
+    name: str
+    beats: dict[str, list[int]]
+    src: dict[str, Pattern]
+    snk: dict[str, Pattern]
+    limit_cycles: int
+    hold: bool = False
+    reset_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PortSeen:
+    """What the monitors recorded in one run, by port name."""
+
+    cycles: dict[str, list[int]]
+    beats: dict[str, list[int]]
+    hang: str = ""
+
+
 def save(path: Path, value: Any) -> None:
     path.write_bytes(pickle.dumps(value))
 

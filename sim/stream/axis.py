@@ -47,18 +47,25 @@ class Source:
 
 
 class Sink:
-    """Raises TREADY as its pattern says, whatever TVALID does."""
+    """Raises TREADY as its pattern says, whatever TVALID does; `hold`: and then keeps it up until a beat moves."""
 
-    def __init__(self, dut: Any, prefix: str, pattern: Pattern) -> None:
-        self.ready = getattr(dut, f"{prefix}_tready")
+    def __init__(self, dut: Any, prefix: str, pattern: Pattern, hold: bool = False) -> None:
+        _, self.valid, self.ready = _channel(dut, prefix)
         self.pattern = pattern.tolist()
         self.level = -1
+        self.hold = hold
+        self.holding = False
 
     def drive(self, cycle: int) -> None:
-        level = int(cycle >= len(self.pattern) or self.pattern[cycle])
+        level = int(self.holding or cycle >= len(self.pattern) or self.pattern[cycle])
+        self.holding = self.hold and level == 1
         if level != self.level:
             self.level = level
             self.ready.value = level
+
+    def sample(self, cycle: int) -> None:
+        if self.holding and self.valid.value == 1:
+            self.holding = False
 
 
 class Monitor:
