@@ -15,6 +15,7 @@ class ImageNet(Net):
     """A Net whose frame at the end is `frame` = (C, H, W) or (C, L)."""
 
     frame: tuple[int, ...]
+    plain: bool = False  # no quantizers: ONNX alone
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,7 +67,7 @@ def quantizer(net: ImageNet, dice: Dice, zero: bool = False, channels: bool = Fa
 def weights(net: Net, dice: Dice, shape: tuple[int, ...], axis: int) -> str:
     w = dice.rng.normal(0, 0.5, shape).astype(np.float32)
     side = [n if a == axis else 1 for a, n in enumerate(shape)]
-    match dice.pick("bipolar", "ternary", "int", "channels", "grid"):
+    match "grid" if getattr(net, "plain", False) else dice.pick("bipolar", "ternary", "int", "channels", "grid"):
         case "bipolar":
             return net.bipolar(net.const(w), dice.scale(1, False))
         case "ternary":
@@ -230,7 +231,7 @@ def step(net: ImageNet, dice: Dice) -> None:
             net.reframe(c, h * f[0], w * f[1])
         case "shuffle":
             if not net.flat:
-                conv(net, dice, 4 * dice.pick(1, 2))
+                conv(net, dice, 4 * dice.pick(1, 2, 3))
                 net.then("DepthToSpace", blocksize=2, mode=dice.pick("DCR", "CRD"))
                 c, h, w = net.chw
                 net.reframe(c // 4, h * 2, w * 2)
@@ -277,8 +278,7 @@ def head(net: ImageNet, dice: Dice) -> None:
         net.output_type = TensorProto.INT64
 
 
-@st.composite
-def conv_nets(draw: st.DrawFn) -> tuple[Net, np.ndarray]:
+def conv_net(draw: st.DrawFn) -> tuple[Net, np.ndarray]:
     """(network, float32 frames): an input stage, one to three layers with quantizers after them, and a head."""
     dice = Dice(draw)
     c, h, w = draw(st.integers(1, 4)), draw(st.integers(2, 5)), draw(st.integers(2, 5))
@@ -305,3 +305,6 @@ def conv_nets(draw: st.DrawFn) -> tuple[Net, np.ndarray]:
     x = dice.rng.normal(0, 1.5, (frames, *shape)).astype(np.float32)
     x[: frames // 2] = (dice.rng.integers(-8, 9, x[: frames // 2].shape) / 4).astype(np.float32)
     return net, x
+
+
+conv_nets = st.composite(conv_net)

@@ -82,18 +82,19 @@ def quantize(x: Const, op: Quant, scale: ObjectArray, zero: ObjectArray) -> Cons
     z = np.broadcast_to(zero.astype(np.float64), shape)
     source = x.raw if x.raw is not None and x.raw.dtype != object else x.values().astype(np.float64)
     r = np.clip(np.asarray(source, dtype=np.float64) / s + z, op.qmin - 2, op.qmax + 2)
-    doubled = r * 2  # every mode rounds at a multiple of a half
-    near = np.abs(doubled - np.round(doubled)) <= 1e-9 * np.maximum(1.0, np.abs(r))
+    edge = r if op.rounding in ("CEIL", "FLOOR", "UP", "DOWN") else r - 0.5  # a mode decides at integers or halves
+    near = (np.abs(edge - np.round(edge)) <= 1e-9 * np.maximum(1.0, np.abs(r))) & (r > op.qmin - 1) & (r < op.qmax + 1)
     if op.bipolar:
         near = np.abs(r) <= 1e-9
         q = np.where(r >= 0, 1, -1).astype(np.int64)
     else:
         q = np.clip(_round_floats(r, op.rounding), op.qmin, op.qmax).astype(np.int64)
     if near.any():
-        values, fs, fz = x.values(), np.broadcast_to(scale, shape), np.broadcast_to(zero, shape)
+        fs, fz = np.broadcast_to(scale, shape), np.broadcast_to(zero, shape)
+        values = x.raw if x.raw is not None else x.values()
         for i in zip(*np.nonzero(near), strict=True):
-            q[i] = quantize_exactly(values[i] / fs[i] + fz[i], op)
-    ints = q - np.broadcast_to(zero, shape).astype(np.int64)
+            q[i] = quantize_exactly(exact(values[i]) / fs[i] + fz[i], op)
+    ints = q - zero.astype(np.int64)
     return Const(ints=ints, scale=scale, bits=op.bits, signed=op.signed)
 
 
