@@ -62,13 +62,13 @@ module hwq_pool #(
   end
 
   always_ff @(posedge clk) begin
-    if (!rst_n) begin
-      out_valid_q <= 1'b0;
-      acc_q       <= '0;
-    end else begin
-      if (out_load) out_valid_q <= s_axis_tvalid && last;
-      if (take) acc_q <= last ? '0 : acc_d;
-    end
+    if (!rst_n) out_valid_q <= 1'b0;
+    else if (out_load) out_valid_q <= s_axis_tvalid && last;
+  end
+  // The next group starts by the reset input of the registers: no LUT in front of them.
+  always_ff @(posedge clk) begin
+    if (!rst_n || (take && last)) acc_q <= '0;
+    else if (take) acc_q <= acc_d;
   end
   always_ff @(posedge clk) if (out_load) out_q <= acc_d;
 endmodule

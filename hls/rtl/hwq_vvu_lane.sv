@@ -39,9 +39,10 @@ module hwq_vvu_lane #(
     logic [Y_W-1:0] acc_q, sum, out_q;
     assign sum = acc_q + product;
     assign y   = out_q;
+    // The next sum starts by the reset input of the registers: no LUT in front of them.
     always_ff @(posedge clk) begin
-      if (!rst_n) acc_q <= '0;
-      else if (leave) acc_q <= last ? '0 : sum;
+      if (!rst_n || (leave && last)) acc_q <= '0;
+      else if (leave) acc_q <= sum;
     end
     always_ff @(posedge clk) if (out_load) out_q <= sum;
   end else begin : gen_product
