@@ -219,6 +219,39 @@ def _scale(i: Instance) -> ft.Features:
     }
 
 
+def _add(i: Instance) -> ft.Features:
+    p = i.int_param
+    pe, cf, y_w = p("PE"), p("CF"), p("Y_W")
+    terms = max(1, p("USE0").bit_count()) + max(1, p("USE1").bit_count()) - (p("B_W") == 0)
+    stored = 3 * (p("USE0").bit_count() + p("USE1").bit_count()) + p("B_W")
+    return {
+        "one": 1.0,
+        "stages": float(p("PIPE")),
+        "cf": float(ft.clog2(cf)),
+        "add": float(pe * y_w * terms * (cf > 1)),
+        "add_const": float(pe * y_w * terms * (cf == 1)),
+        "rom": ft.rom_luts(_columns(i, 0, pe * stored)) if i.mems else 0.0,
+    }
+
+
+def _vvu(i: Instance) -> tuple[ft.Features, float]:
+    p = i.int_param
+    pe, w_bits = p("PE"), p("W_BITS")
+    depth = p("SF") * p("NF")
+    block = p("STYLE") == 2 and depth > 1
+    terms, above, _, multiples = ft.dot_counts(1, w_bits, p("W_KIND"), p("X_BITS"), bool(p("X_SIGNED")), p("ACC_W"))
+    f = {
+        "one": 1.0,
+        "stages": float(p("PIPE")),
+        "address": float(ft.clog2(depth)),
+        "beat": float(ft.clog2(p("SF"))),
+        "terms": float(pe * (terms + above + multiples)),
+        "acc": float(pe * p("ACC_W")),
+        "rom": 0.0 if block else ft.rom_luts(_columns(i, 0, pe * w_bits)),
+    }
+    return f, float(ft.block_rams(pe * w_bits, depth)) if block else 0.0
+
+
 def _table(i: Instance) -> tuple[ft.Features, float]:
     p = i.int_param
     pe, y_w = p("PE"), p("Y_W")
@@ -266,6 +299,14 @@ def features(i: Instance) -> tuple[ft.Features, float]:
                 if ft.is_block(p("LANES") * p("BITS"), p("DEPTH"))
                 else 0.0
             )
+        case "hwq_fork" | "hwq_join":
+            return {"one": 1.0}, 0.0
+        case "hwq_concat":
+            return {"one": 1.0, "count": float(ft.clog2(p("A")) + ft.clog2(p("B"))), "width": float(p("DATA_W"))}, 0.0
+        case "hwq_add":
+            return _add(i), 0.0
+        case "hwq_vvu":
+            return _vvu(i)
         case "hwq_pool":
             lanes, x_w, y_w = p("LANES"), p("X_W"), p("Y_W")
             return {

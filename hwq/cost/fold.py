@@ -12,7 +12,7 @@ import numpy as np
 from hwq.cost.estimate import Cost, fold_costs
 from hwq.errors import ConfigError, FoldingError
 from hwq.hw.design import Fold
-from hwq.hw.layers import Layer, divisors, layers
+from hwq.hw.layers import Layer, layers
 from hwq.hw.map import BRAM18_IN_LUT
 from hwq.ir.graph import Graph
 from hwq.targets import Target
@@ -41,7 +41,7 @@ def choices(graph: Graph, target: Target, clock_mhz: float) -> tuple[Choices, ..
     """All foldings of every layer, costed in one vectorized evaluation per layer."""
     found = []
     for layer in layers(graph):
-        pe, simd = (a.ravel() for a in np.meshgrid(divisors(layer.rows), layer.simds, indexing="ij"))
+        pe, simd = (a.ravel() for a in np.meshgrid(layer.pes, layer.simds, indexing="ij"))
         cycles = (layer.rows // pe) * (layer.cols // simd) * layer.vectors
         found.append(Choices(layer, pe, simd, cycles, fold_costs(graph, layer, pe, simd, target, clock_mhz)))
     return tuple(found)

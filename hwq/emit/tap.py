@@ -37,9 +37,9 @@ class Tap:
 
 
 def taps(design: Design) -> tuple[Tap, ...]:
-    """Every stream of the design, in its order."""
+    """Every stream that carries one tensor, in the design's order (not what a join puts side by side)."""
     boundary = {*design.inputs, *design.outputs}
-    return tuple(Tap(s, s.name in boundary) for s in design.streams)
+    return tuple(Tap(s, s.name in boundary) for s in design.streams if s.tensor)
 
 
 def levels(design: Design) -> tuple[str, ...]:

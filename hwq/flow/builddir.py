@@ -43,6 +43,7 @@ def load_build(path: Path) -> Build:
         streams = tuple(
             Stream(**{k: tuple(v) if isinstance(v, list) else v for k, v in s.items() if k in names})
             for s in m["streams"]
+            if s["tensor"]
         )
         layers = {s["name"]: s["layer"] for s in m["streams"]}
         expected = m["expected"]

@@ -22,6 +22,7 @@ from hwq.flow.model import Model, load_model
 from hwq.flow.vectors import sim_files
 from hwq.frontend import read_qonnx
 from hwq.hw.design import Design, Fold
+from hwq.hw.fifos import minimal
 from hwq.hw.library import Figures, figures
 from hwq.hw.map import build
 from hwq.ir.graph import Graph
@@ -198,7 +199,7 @@ def export(
     check_place(path)
     graph = lower(read_qonnx(source.onnx_bytes, name=source.name, where=source.where))
     folds = choose_folds(graph, board, clock, fps, budget, Path(folding) if folding is not None else None)
-    design = build(graph, folds, board, clock)
+    design = minimal(build(graph, folds, board, clock))
     fig = figures(design)
     per_layer = estimate_design(design, board)
     total = {r: sum(c[r] for c in per_layer.values()) for r in board.capacity()}

@@ -69,9 +69,10 @@ def settled_after(design: Design, fig: Figures) -> int:
 
 def vectors(graph: Graph, design: Design, seed: int, frames: int) -> bytes:
     """sim/vectors.npz: stream -> uint32 [frames, beats, words], of random frames over the input range."""
-    found = tensors(graph, design.streams, random_inputs(graph, frames, seed))
+    streams = [t.stream for t in tap.taps(design)]
+    found = tensors(graph, streams, random_inputs(graph, frames, seed))
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{s.name: stream_words(s, found[s.tensor]) for s in design.streams})
+    np.savez_compressed(buffer, **{s.name: stream_words(s, found[s.tensor]) for s in streams})
     return buffer.getvalue()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ class Layer:
     """A window (or None), a head (matrix op, pooling, sum, join; or None), and the channelwise ops behind them.
 
     rows: channels that PE folds (MH of a matrix); cols: what SIMD folds (MW of a matrix, the taps of a depthwise one
-    or of a pooling, 1 without); vectors: how often that happens a frame; simds: legal SIMD.
+    or of a pooling, 1 without); vectors: how often that happens a frame; pes, simds: legal PE and SIMD.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Layer:
     rows: int
     cols: int
     vectors: int
+    pes: tuple[int, ...]
     simds: tuple[int, ...]
 
     @property
@@ -78,23 +80,26 @@ def layers(graph: Graph) -> tuple[Layer, ...]:
     uses = {t: len(graph.consumers(t)) + (t in graph.outputs) for t in graph.tensors}
     groups: list[list[Node]] = []
     problems: list[str] = []
+    ends: dict[str, list[Node]] = {}  # tensor with one consumer -> the group it comes out of
     for n in graph.nodes:
-        last = groups[-1][-1] if groups else None
-        follows = last is not None and n.inputs == last.outputs and uses[last.outputs[0]] == 1
+        before = ends.get(n.inputs[0]) if len(n.inputs) == 1 else None
+        group: list[Node] | None = None
         if isinstance(n.op, Window):
-            groups.append([n])
-        elif isinstance(n.op, HEADS) and not (isinstance(n.op, Combine) and len(n.inputs) == 1):
-            if follows and last is not None and isinstance(last.op, Window):
-                groups[-1].append(n)
-            else:
-                groups.append([n])
+            group = [n]
+        elif _is_head(n):
+            group = before if before is not None and isinstance(before[-1].op, Window) else [n]
         elif isinstance(n.op, POST):
-            if follows:
-                groups[-1].append(n)
-            else:
-                groups.append([n])
+            group = before if before is not None and not isinstance(before[-1].op, Window) else [n]
         else:
             problems.append(f"node '{n.name}': no hardware for {type(n.op).__name__}")
+            continue
+        if group is before:
+            group.append(n)
+        else:
+            groups.append(group)
+        if uses[n.outputs[0]] == 1:
+            ends[n.outputs[0]] = group
+    # A group runs when its last input is there; the order of heads is one in which every input comes first.
     taken: set[str] = set()
     found = [_layer(graph, g, taken, problems) for g in groups]
     if problems:
@@ -105,7 +110,7 @@ def layers(graph: Graph) -> tuple[Layer, ...]:
 def _layer(graph: Graph, nodes: list[Node], taken: set[str], problems: list[str]) -> Layer:
     window = nodes[0] if isinstance(nodes[0].op, Window) else None
     rest = nodes[1:] if window is not None else nodes
-    head = rest[0] if rest and isinstance(rest[0].op, HEADS) and _is_head(rest[0]) else None
+    head = rest[0] if rest and _is_head(rest[0]) else None
     if window is not None and head is None:
         problems.append(f"node '{window.name}': a Window must feed one MatVec or Pool, nothing else")
     post = tuple(rest[1:] if head is not None else rest)
@@ -119,10 +124,10 @@ def _layer(graph: Graph, nodes: list[Node], taken: set[str], problems: list[str]
     x = graph.tensor(nodes[0].inputs[0])
     y = graph.tensor(main.outputs[0])
     rows, cols, vectors = y.channels, 1, positions(y)
+    pes = divisors(rows)
     simds: tuple[int, ...] = (1,)
     match main.op:
         case MatVec() as op:
-            rows = y.channels
             inner = graph.tensor(main.inputs[0]).channels
             if is_depthwise(op, inner):
                 cols, simds = op.taps, (1,)
@@ -133,11 +138,13 @@ def _layer(graph: Graph, nodes: list[Node], taken: set[str], problems: list[str]
             cols = size
         case Total():
             vectors = positions(x)
-    return Layer(name, window, head, post, rows, cols, vectors, simds)
+        case Concat():
+            pes = divisors(math.gcd(*(graph.tensor(t).channels for t in main.inputs)))
+    return Layer(name, window, head, post, rows, cols, vectors, pes, simds)
 
 
 def _is_head(n: Node) -> bool:
-    return not (isinstance(n.op, Combine) and len(n.inputs) == 1)
+    return isinstance(n.op, HEADS) and not (isinstance(n.op, Combine) and len(n.inputs) == 1)
 
 
 def divisors(n: int) -> tuple[int, ...]:

@@ -14,13 +14,14 @@ from hwq import dtype
 from hwq.dtype import IntArray
 from hwq.errors import FoldingError, UnsupportedOp
 from hwq.hw import memory, pipeline
+from hwq.hw.add import add_form, add_pipe, add_rows
 from hwq.hw.design import Design, Fold, Instance, MemFile, Param, Stream
 from hwq.hw.keywords import KEYWORDS
 from hwq.hw.layers import Layer, divisors, identifier, is_depthwise, layers, positions
 from hwq.hw.requant import requantizer
 from hwq.hw.window import Window as Geometry
 from hwq.ir.graph import Graph, Node, Tensor
-from hwq.ir.ops import ArgMax, Bipolar, Combine, MatVec, Pool, Reshape, Step, Table, Ternary, Total, Window
+from hwq.ir.ops import ArgMax, Bipolar, Combine, Concat, MatVec, Pool, Reshape, Step, Table, Ternary, Total, Window
 from hwq.targets import Target
 
 T = TypeVar("T", bound=np.generic)
@@ -94,7 +95,8 @@ class _Netlist:
         )
 
     def stream(self, end: _End, dst: tuple[str, str]) -> str:
-        name = f"{end.src[0]}_o" if end.src[0] else "s_axis"
+        port = end.src[1].removesuffix("_axis").removeprefix("m")
+        name = f"{end.src[0]}_o{port}" if end.src[0] else "s_axis"
         if not dst[0]:
             name = "m_axis"
         self.streams.append(
@@ -119,7 +121,7 @@ def check_folds(found: tuple[Layer, ...], folds: Mapping[str, Fold]) -> None:
             wrong.append(f"layer '{layer.name}' has no folding")
             continue
         for label, value, legal, whole in (
-            ("PE", f.pe, divisors(layer.rows), f"MH={layer.rows}"),
+            ("PE", f.pe, layer.pes, f"MH={layer.rows}"),
             ("SIMD", f.simd, layer.simds, f"MW={layer.cols}" if layer.window is None else "the channels of a pixel"),
         ):
             if value not in legal:
@@ -510,7 +512,7 @@ def build(graph: Graph, folds: Mapping[str, Fold], target: Target, clock_mhz: fl
     clock = clock_mhz or target.clock_mhz
     net = _Netlist()
     x = graph.tensor(graph.inputs[0])
-    first = found[0]
+    first = next(la for la in found if x.name in la.sources)
     want = lanes_in(graph, first, folds[first.name])
     ii = max(layer.cycles(folds[layer.name]) for layer in found)
     lanes = next(d for d in reversed(divisors(want)) if d == 1 or d * x.dtype.bits <= MAX_TDATA_BITS)
@@ -518,31 +520,14 @@ def build(graph: Graph, folds: Mapping[str, Fold], target: Target, clock_mhz: fl
     end = net.join(
         end, "edge_in", "hwq_edge_in", "edge", {"DATA_W": end.lanes * end.bits, "BEATS": end.beats}, cut=True
     )
+    uses = {t: sum(t == s for la in found for s in la.sources) + (t in graph.outputs) for t in graph.tensors}
+    open_ends = {x.name: _fork(net, end, uses[x.name], "edge")}
     for layer in found:
         fold = folds[layer.name]
-        end = _width(net, end, lanes_in(graph, layer, fold), layer.name, "dwc", ii)
-        if layer.window is not None:
-            passes = layer.rows // fold.pe if layer.mat is not None else 1
-            end = _window(net, end, graph, layer, passes, layer.mat is None)
-        if layer.mat is not None:
-            end = _mvu(net, end, graph, layer, fold, target, clock)
-        elif layer.head is not None:
-            if isinstance(layer.head.op, Pool):
-                end = _pool(net, end, graph, layer)
-            elif isinstance(layer.head.op, Total):
-                end = _total(net, end, graph, layer)
-            else:
-                raise UnsupportedOp(f"node '{layer.head.name}': no hardware for {type(layer.head.op).__name__} yet")
-        elif not end.cut:
-            end = net.join(
-                end, f"{layer.name}_relay", "hwq_relay", layer.name, {"DATA_W": end.lanes * end.bits}, cut=True
-            )
-        count: dict[str, int] = {}
-        for node in layer.post:
-            emit, tag = POST[type(node.op)]
-            count[tag] = count.get(tag, 0) + 1
-            numbered = tag if count[tag] == 1 else f"{tag}{count[tag]}"
-            end = emit(net, end, graph, layer, node, numbered, target, clock)
+        taken = [open_ends[t].pop(0) for t in layer.sources]
+        end = _layer(net, taken, graph, layer, fold, target, clock, ii)
+        open_ends[layer.result] = _fork(net, end, uses[layer.result], layer.name)
+    end = open_ends[graph.outputs[0]].pop()
     if not end.cut:
         end = net.join(end, "out_relay", "hwq_relay", "edge", {"DATA_W": end.lanes * end.bits}, cut=True)
     end = net.join(end, "edge_out", "hwq_edge_out", "edge", {"DATA_W": end.lanes * end.bits, "BEATS": end.beats})
@@ -557,6 +542,175 @@ def build(graph: Graph, folds: Mapping[str, Fold], target: Target, clock_mhz: fl
         ("m_axis",),
         dict(folds),
     )
+
+
+def _layer(
+    net: _Netlist, taken: list[_End], graph: Graph, layer: Layer, fold: Fold, target: Target, clock: float, ii: int
+) -> _End:
+    """All modules of one layer behind its inputs."""
+    lanes = lanes_in(graph, layer, fold)
+    tags = ["dwc"] if len(taken) == 1 else [f"dwc{chr(97 + i)}" for i in range(len(taken))]
+    ends = [_width(net, e, lanes, layer.name, tag, ii) for e, tag in zip(taken, tags, strict=True)]
+    end = ends[0]
+    head = layer.head
+    depthwise = head is not None and layer.mat is not None and fold.pe == lanes and layer.simds == (1,) != (layer.cols,)
+    if layer.window is not None:
+        passes = 1 if layer.mat is None or depthwise else layer.rows // fold.pe
+        end = _window(net, end, graph, layer, passes, passes == 1 and (depthwise or layer.mat is None))
+    if depthwise:
+        end = _vvu(net, end, graph, layer, fold, target, clock)
+    elif layer.mat is not None:
+        end = _mvu(net, end, graph, layer, fold, target, clock)
+    elif head is not None:
+        match head.op:
+            case Pool():
+                end = _pool(net, end, graph, layer)
+            case Total():
+                end = _total(net, end, graph, layer)
+            case Combine():
+                end = _add(net, ends, graph, layer, clock)
+            case Concat():
+                end = _concat(net, ends, graph, layer, clock)
+    elif not end.cut:
+        end = _cut(net, end, f"{layer.name}_relay", layer.name)
+    count: dict[str, int] = {}
+    for node in layer.post:
+        emit, tag = POST[type(node.op)]
+        count[tag] = count.get(tag, 0) + 1
+        numbered = tag if count[tag] == 1 else f"{tag}{count[tag]}"
+        end = emit(net, end, graph, layer, node, numbered, target, clock)
+    return end
+
+
+def _cut(net: _Netlist, end: _End, name: str, layer: str) -> _End:
+    """`end`, behind a relay unless its TREADY comes from a register already."""
+    if end.cut:
+        return end
+    return net.join(end, name, "hwq_relay", layer, {"DATA_W": end.lanes * end.bits}, cut=True)
+
+
+def _fork(net: _Netlist, end: _End, count: int, layer: str) -> list[_End]:
+    """`count` ends that carry the same; a FIFO stands on every branch (hwq.hw.fifos gives it its depth)."""
+    branches: list[_End] = []
+    width = end.lanes * end.bits
+    for k in range(count - 1):
+        name = f"{layer}_fork{k or ''}"
+        net.join(end, name, "hwq_fork", layer, {"DATA_W": width})
+        branches.append(replace(end, src=(name, "m0_axis")))
+        end = replace(end, src=(name, "m1_axis"))
+    branches.append(end)
+    if count < 2:
+        return branches
+    return [
+        net.join(b, f"{layer}_branch{k}", "hwq_fifo", layer, {"DATA_W": width, "DEPTH": b.beats, "STYLE": 0}, cut=True)
+        for k, b in enumerate(branches)
+    ]
+
+
+def _vvu(net: _Netlist, end: _End, graph: Graph, layer: Layer, fold: Fold, target: Target, clock: float) -> _End:
+    assert layer.mat is not None and isinstance(layer.mat.op, MatVec)
+    op, w = layer.mat.op, graph.array(layer.mat.op.weight)
+    y = graph.tensor(layer.mat.outputs[0])
+    kind = "xnor" if op.xnor else {Bipolar: "bipolar", Ternary: "ternary"}.get(type(op.code), "int")
+    w_bits = {"xnor": 1, "bipolar": 1, "ternary": 2}.get(kind) or _signed_bits(w)
+    nf = layer.rows // fold.pe
+    path = f"mem/{layer.name}_w.mem"
+    params: dict[str, Param] = {
+        "PE": fold.pe,
+        "SF": layer.cols,
+        "NF": nf,
+        "W_BITS": w_bits,
+        "W_KIND": W_KIND[kind],
+        "X_BITS": end.bits,
+        "X_SIGNED": int(end.signed),
+        "ACC_W": y.dtype.bits,
+        "STYLE": weight_style(fold.pe * w_bits, layer.cols * nf, fold.memory, target),
+        "PIPE": pipeline.mvu_pipe(1, w_bits, W_KIND[kind], end.bits, layer.cols, 1, clock),
+        "W_FILE": path,
+    }
+    rows = memory.vvu_rows(w, fold.pe, w_bits, W_KIND[kind])
+    return net.join(
+        end, f"{layer.name}_vvu", "hwq_vvu", layer.name, params, (MemFile(path, rows),),
+        tensor=y.name, bits=y.dtype.bits, signed=y.dtype.signed, beats=nf * layer.vectors, repeat=1,
+    )  # fmt: skip
+
+
+def _add(net: _Netlist, ends: list[_End], graph: Graph, layer: Layer, clock: float) -> _End:
+    """Combine of two tensors: hwq_join and hwq_add."""
+    assert layer.head is not None and isinstance(layer.head.op, Combine)
+    op, y = layer.head.op, graph.tensor(layer.head.outputs[0])
+    if len(ends) != 2:
+        raise UnsupportedOp(
+            f"node '{layer.head.name}' adds {len(ends)} tensors at once; write it as sums of two, each followed by "
+            "a quantizer"
+        )
+    a, b = (_cut(net, e, f"{layer.name}_relay{k}", layer.name) for k, e in enumerate(ends))
+    name = f"{layer.name}_join"
+    net.instances.append(
+        Instance(name, "hwq_join", (("S0_W", a.lanes * a.bits), ("S1_W", b.lanes * b.bits)), layer.name)
+    )
+    net.stream(a, (name, "s0_axis"))
+    net.stream(b, (name, "s1_axis"))
+    # Two tensors side by side: their own streams are checked, in the same cycle.
+    both = _End((name, "m_axis"), "", a.lanes, a.bits + b.bits, False, a.beats, 1, False)
+    m = tuple(_rows(np.asarray(graph.array(k), dtype=np.int64), y.channels) for k in op.mul)
+    bias = _rows(np.asarray(graph.array(op.bias), dtype=np.int64), y.channels)
+    form = add_form((m[0], m[1]), bias)
+    rows = add_rows(form, (m[0], m[1]), bias, a.lanes)
+    path = f"mem/{layer.name}_mb.mem"
+    params: dict[str, Param] = {
+        "PE": a.lanes,
+        "CF": y.channels // a.lanes,
+        "X0_W": a.bits,
+        "X0_SIGNED": int(a.signed),
+        "X1_W": b.bits,
+        "X1_SIGNED": int(b.signed),
+        "USE0": form.use[0],
+        "USE1": form.use[1],
+        "B_W": form.b_bits,
+        "Y_W": y.dtype.bits,
+        "PIPE": add_pipe(form, y.dtype.bits, clock),
+    }
+    mems = (MemFile(path, rows),) if rows else ()
+    if rows:
+        params["MB_FILE"] = path
+    return net.join(
+        both, f"{layer.name}_add", "hwq_add", layer.name, params, mems,
+        tensor=y.name, bits=y.dtype.bits, signed=y.dtype.signed,
+    )  # fmt: skip
+
+
+def _concat(net: _Netlist, ends: list[_End], graph: Graph, layer: Layer, clock: float) -> _End:
+    """Concat: every input at the width of the result, then hwq_concat two by two."""
+    assert layer.head is not None
+    y = graph.tensor(layer.head.outputs[0])
+    bits, signed = y.dtype.bits, y.dtype.signed
+    ready = []
+    for k, e in enumerate(ends):
+        if (e.bits, e.signed) != (bits, signed):
+            e = _widen(net, e, f"{layer.name}_widen{k}", layer.name, bits, signed, clock)
+        ready.append(_cut(net, e, f"{layer.name}_relay{k}", layer.name))
+    end = ready[0]
+    for k, other in enumerate(ready[1:]):
+        name = f"{layer.name}_concat{k or ''}"
+        params: list[tuple[str, Param]] = [("DATA_W", end.lanes * bits), ("A", end.beats // layer.vectors),
+                                           ("B", other.beats // layer.vectors)]
+        net.instances.append(Instance(name, "hwq_concat", tuple(params), layer.name))
+        net.stream(end, (name, "s0_axis"))
+        net.stream(other, (name, "s1_axis"))
+        last = k == len(ready) - 2
+        end = _End((name, "m_axis"), y.name if last else "", end.lanes, bits, signed, end.beats + other.beats, 1, True)
+    return end
+
+
+def _widen(net: _Netlist, end: _End, name: str, layer: str, bits: int, signed: bool, clock: float) -> _End:
+    """The same values in more bits: hwq_scale by 1."""
+    path = f"mem/{name}.mem"
+    params: dict[str, Param] = {"PE": end.lanes, "CF": 1, "X_W": end.bits, "X_SIGNED": int(end.signed), "M_W": 2,
+                                "B_W": 1, "Y_W": bits, "PIPE": pipeline.scale_pipe(end.bits, 2, clock), "MB_FILE": path}
+    one, zero = np.ones(end.lanes, dtype=np.int64), np.zeros(end.lanes, dtype=np.int64)
+    rows = memory.scale_rows(one, zero, end.lanes, 2, 1)
+    return net.join(end, name, "hwq_scale", layer, params, (MemFile(path, rows),), bits=bits, signed=signed)
 
 
 def lanes_in(graph: Graph, layer: Layer, fold: Fold) -> int:

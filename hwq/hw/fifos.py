@@ -1,0 +1,79 @@
+"""FIFO sizing: the least depths at which a Design keeps the II that it has with room to spare.
+
+Depths of FIFOs on branches and of the rings of windows are found with the token model, which equals the RTL to the
+cycle. Every depth is minimal with the others as they are: one beat less loses throughput or blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from hwq.errors import CheckFailed
+from hwq.hw.design import Design, Instance
+from hwq.hw.library import figures, timing
+
+LEAST_FIFO = 2
+
+
+def resizable(design: Design) -> dict[str, tuple[int, int]]:
+    """Instance -> (least depth, depth it has) of everything whose depth is free."""
+    found: dict[str, tuple[int, int]] = {}
+    for i in design.instances:
+        if i.module == "hwq_fifo":
+            found[i.name] = (LEAST_FIFO, i.int_param("DEPTH"))
+        elif i.module == "hwq_window":
+            geometry = timing(i).geometry
+            found[i.name] = (geometry.least_depth, i.int_param("DEPTH"))
+    return found
+
+
+def with_depths(design: Design, depths: Mapping[str, int]) -> Design:
+    """The design with other DEPTH parameters."""
+
+    def sized(i: Instance) -> Instance:
+        if i.name not in depths:
+            return i
+        return replace(i, params=tuple((k, depths[i.name] if k == "DEPTH" else v) for k, v in i.params))
+
+    return design.replace(instances=tuple(sized(i) for i in design.instances))
+
+
+def minimal(design: Design) -> Design:
+    """The design with the least depths that keep its II. Raises CheckFailed if it deadlocks as it is."""
+    limits = resizable(design)
+    if not limits:
+        return design
+    full = figures(design)
+
+    def keeps(depths: Mapping[str, int]) -> bool:
+        try:
+            return figures(with_depths(design, depths)).ii_cycles <= full.ii_cycles
+        except CheckFailed:
+            return False
+
+    depths = {name: most for name, (_, most) in limits.items()}
+    for name in depths:  # more than was ever held is never needed
+        i = design.instance(name)
+        if i.module == "hwq_fifo":
+            came, went = full.times[design.into(name)[0].name], full.times[design.out_of(name)[0].name]
+            held = np.arange(1, len(came) + 1) - np.searchsorted(went, came, side="left")
+            depths[name] = max(LEAST_FIFO, min(depths[name], int(held.max()) + 1))
+    if not keeps(depths):
+        depths = {name: most for name, (_, most) in limits.items()}
+    windows = {n: limits[n][0] for n in depths if design.instance(n).module == "hwq_window"}
+    if keeps(depths | windows):
+        depths |= windows
+    width = {n: design.into(n)[0].width for n in depths}
+    for name in sorted(depths, key=lambda n: -depths[n] * width[n]):
+        least, most = limits[name][0], depths[name]
+        while least < most:
+            middle = (least + most) // 2
+            if keeps(depths | {name: middle}):
+                most = middle
+            else:
+                least = middle + 1
+        depths[name] = most
+    return with_depths(design, depths)
