@@ -101,18 +101,20 @@ def layer_rows(build: Build) -> list[dict[str, object]]:
 
 
 def layer_facts(build: Build, layer: str) -> dict[str, object]:
-    """Shape, bits and folding of a layer, read from the parameters of its matrix-vector unit and its step."""
+    """Shape, bits, folding and cycles a frame of a layer, from its streams and its matrix unit and step."""
     instances = [i for i in build.manifest["instances"] if i["layer"] == layer]
-    facts: dict[str, object] = {}
+    names = {i["name"] for i in instances}
+    work = [s["beats"] * s["repeat"] for s in build.manifest["streams"] if s["dst"][0] in names]
+    facts: dict[str, object] = {"ii_cycles": max(work)} if work and layer != "edge" else {}
     for i in instances:
         p = i["params"]
-        if i["module"] == "hwq_mvu":
+        if i["module"] in ("hwq_mvu", "hwq_vvu"):
+            simd = p.get("SIMD", 1)
             facts |= {
                 "rows": p["PE"] * p["NF"],
-                "cols": p["SIMD"] * p["SF"],
+                "cols": simd * p["SF"],
                 "pe": p["PE"],
-                "simd": p["SIMD"],
-                "ii_cycles": p["NF"] * p["SF"],
+                "simd": simd,
                 "weight_bits": p["W_BITS"],
                 "input_bits": p["X_BITS"],
                 "accumulator_bits": p["ACC_W"],
