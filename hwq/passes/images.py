@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from math import lcm
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,15 @@ from numpy.typing import NDArray
 from hwq.errors import UnsupportedOp
 from hwq.ir import ops
 from hwq.ir.graph import Node
-from hwq.passes.build import ONE, ZERO, Build, Value, image, meaning, needs_line, real_of, settled, straight
+from hwq.passes.build import ONE, ZERO, Build, Value, image, meaning, needs_line, real_of, settled, short, straight
 from hwq.passes.chain import Line, at, rationals
 from hwq.passes.dense import product
 from hwq.passes.exact import common_step
 from hwq.passes.layout import channels_moved
+from hwq.passes.sums import add_values, concat_parts, folds_badly
 
 IntArray = NDArray[np.int64]
+FINE = 10  # bits of an input that is put on a finer grid so that padding is on it
 
 
 def lower_image(b: Build, node: Node) -> Value:
@@ -49,9 +52,27 @@ def lower_image(b: Build, node: Node) -> Value:
 def _conv(b: Build, node: Node, op: ops.Conv, value: Value) -> Value:
     name = b.layer(node, "conv")
     w: IntArray = b.real.array(op.weight)
+    parts = concat_parts(b, value) if op.groups == 1 and folds_badly(value.chain) else []
+    if len(parts) < 2:
+        return _convolution(b, node, op, name, value, w)
+    b.notes.append(
+        f"layer '{name}': its {len(parts)} joined inputs have scales of their own; each is a convolution, their sums "
+        "are brought together"
+    )
+    sums, start = [], 0
+    for i, part in enumerate(parts):
+        inner = np.ascontiguousarray(w[:, start : start + part.channels])
+        sums.append(_convolution(b, node, op, b.name(f"{name}_{i}"), part, inner))
+        start += part.channels
+    return add_values(b, node, name, sums)
+
+
+def _convolution(b: Build, node: Node, op: ops.Conv, name: str, value: Value, w: IntArray) -> Value:
     m, _, kh, kw = w.shape
     line = needs_line(value, node, "this convolution")
-    zero = integer_of(node, name, value, line, Fraction(0)) if any(op.pad) else 0
+    zero = 0
+    if any(op.pad):
+        value, line, zero = with_zero(b, node, name, value, line)
     window = ops.Window((kh, kw), op.stride, op.pad, op.dilation, zero)
     win, line = _window(b, node, name, value, window, line)
     matrix = np.ascontiguousarray(w.transpose(0, 2, 3, 1).reshape(m, -1))
@@ -69,7 +90,9 @@ def _conv_transpose(b: Build, node: Node, op: ops.ConvTranspose, value: Value) -
     high, wide = (kh - 1) * dh, (kw - 1) * dw
     pad = high - top, wide - left, high - bottom + op.extra[0], wide - right + op.extra[1]
     spread = op.stride != (1, 1) and value.shape[:2] != (1, 1)
-    zero = integer_of(node, name, value, line, Fraction(0)) if spread or any(pad) else 0
+    zero = 0
+    if spread or any(pad):
+        value, line, zero = with_zero(b, node, name, value, line)
     if spread:
         value = _spread(b, node, name, value, ops.Spread(op.stride, zero))
     window = ops.Window((kh, kw), (1, 1), pad, op.dilation, zero)
@@ -90,6 +113,35 @@ def _spread(b: Build, node: Node, name: str, value: Value, op: ops.Spread) -> Va
     return straight(out, shape, value.chain)
 
 
+def with_zero(b: Build, node: Node, name: str, value: Value, line: Line) -> tuple[Value, Line, int]:
+    """(value, its line, the integer of real zero). Where zero is between the integers (a bipolar input, a mean taken
+    off), a Combine r * x + q puts it among them, if that takes few bits. Raises UnsupportedOp.
+    """
+    c, (lo, hi) = value.channels, b.range(value.base)
+    ratios = [at(line.add, i) / at(line.mul, i) if at(line.mul, i) else None for i in range(c)]
+    first = ratios[0]
+    if None in ratios or (first is not None and first.denominator == 1 and len(set(ratios)) == 1):
+        return value, line, integer_of(node, name, value, line, Fraction(0))
+    r = lcm(*(v.denominator for v in ratios if v is not None))
+    q = np.array([int(v * r) for v in ratios if v is not None], dtype=object)
+    ends = r * lo.astype(object) + q, r * hi.astype(object) + q
+    bits = max(abs(int(v)) for v in (*ends[0], *ends[1])).bit_length() + 1
+    if bits > FINE:
+        return value, line, integer_of(node, name, value, line, Fraction(0))
+    chain = meaning(tuple(m / r for m in line.mul), ZERO)
+    keys = b.blob(np.array([r], dtype=np.int64)), b.blob(short(q.astype(np.int64)))
+    at_name = b.name(f"{name}_zero")
+    low, high = (e.astype(np.int64) for e in ends)
+    op, real = ops.Combine((keys[0],), keys[1]), real_of(chain, c)
+    out = b.emit(at_name, op, [value.base], f"{at_name}_out", low, high, real, node.name, value.shape)
+    b.notes.append(
+        f"layer '{name}': it pads with 0, which lies between the integers of its input; {r} * x + bias has it on its "
+        f"grid and takes {bits} bits (no padding, or a quantizer with 0 on its grid, takes none)"
+    )
+    value = replace(value, base=out, chain=chain)
+    return value, needs_line(value, node, "this padding"), 0
+
+
 def integer_of(node: Node, name: str, value: Value, line: Line, number: Fraction) -> int:
     """The integer that stands for `number` in every channel. Raises UnsupportedOp where there is none."""
     c = value.channels
@@ -102,15 +154,19 @@ def integer_of(node: Node, name: str, value: Value, line: Line, number: Fraction
     offsets = f"offset {shown[0]:g}" if len(shown) == 1 else f"offsets {shown[0]:g} to {shown[-1]:g}"
     raise UnsupportedOp(
         f"layer '{name}' (node '{node.name}'): it pads with {float(number):g}, but its input has {offsets} on a scale "
-        f"of {float(line.mul[0]):g}: no integer stands for {float(number):g} in every channel; use a quantizer that has "
-        "it on its grid (bipolar ones don't have 0), or no padding"
+        f"of {float(line.mul[0]):g}: no integer stands for {float(number):g} in every channel; use a quantizer that "
+        "has it on its grid (bipolar ones don't have 0), or no padding"
     )
 
 
 def _pad(b: Build, node: Node, op: ops.Pad, value: Value) -> Value:
     """A window of one pixel with padding; a convolution or pooling after it takes it over."""
     name = b.layer(node, "pad")
-    number = integer_of(node, name, value, needs_line(value, node, "this padding"), Fraction(op.value))
+    line = needs_line(value, node, "this padding")
+    if Fraction(op.value) == 0:
+        value, _, number = with_zero(b, node, name, value, line)
+    else:
+        number = integer_of(node, name, value, line, Fraction(op.value))
     window = ops.Window((1, 1), (1, 1), op.pad, (1, 1), number)
     out, _ = _window(b, node, name, value, window, None)
     return straight(out, (*window.positions(value.shape), value.channels), value.chain)
@@ -269,7 +325,8 @@ def _avg_pool(b: Build, node: Node, op: ops.AvgPool, value: Value) -> Value:
     name = b.layer(node, "pool")
     zero = 0
     if any(op.pad):
-        zero = integer_of(node, name, value, needs_line(value, node, "this pooling"), Fraction(0))
+        line = needs_line(value, node, "this pooling")
+        value, _, zero = with_zero(b, node, name, value, line)
     window = ops.Window(op.kernel, op.stride, op.pad, op.dilation, zero)
     return _pooled(b, node, name, value, window, "sum", _divided(node, value, op.kernel[0] * op.kernel[1]))
 

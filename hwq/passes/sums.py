@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from hwq.passes.build import (
     needs_line,
     real_of,
     settled,
+    straight,
 )
 from hwq.passes.chain import Bend, Chain, Fn, Line, OverSqrt, Rationals, at
 from hwq.passes.exact import common_step
@@ -33,13 +35,19 @@ from hwq.passes.levels import Levels
 from hwq.passes.thresholds import Thresholds, find, trim
 
 IntArray = NDArray[np.int64]
-ENUMERABLE = 1 << 14  # combinations of the other inputs' values in a proof
+ENUMERABLE = 1 << 15  # combinations of the other inputs' values in a proof
+FOLDED = 4
 LARGEST = 1 << 24  # multipliers tried before the exact ones
 
 
 def lower_sum(b: Build, node: Node) -> Value:
     """x0 + x1 on the finest common grid; a sum of sums has all their terms. Equal scales need no multipliers."""
     values = alike(b, node, [b.values[t] for t in node.inputs], "a sum")
+    return add_values(b, node, b.layer(node, "sum"), values)
+
+
+def add_values(b: Build, node: Node, name: str, values: list[Value]) -> Value:
+    """The sum of values in one order on bases of one shape."""
     lines = [needs_line(v, node, "a sum") for v in values]
     scaled: dict[str, list[Rationals]] = {}
     for v, line in zip(values, lines, strict=True):
@@ -58,7 +66,7 @@ def lower_sum(b: Build, node: Node) -> Value:
     add = tuple(
         sum((at(line.add, c) for line in lines), Fraction(0)) for c in range(max(len(line.add) for line in lines))
     )
-    name, shape = b.layer(node, "sum"), values[0].shape
+    shape = values[0].shape
     pending = Pending(name, node.name, tuple(whole), shape)
     out = b.name(f"{name}_sum")
     b.sums[out] = pending
@@ -178,8 +186,10 @@ class _Proof:
         lo, hi = bounds[self.last]
         self.sign = 1 if m[self.last] > 0 else -1
         self.lo, self.hi = (lo, hi) if self.sign > 0 else (-hi, -lo)
-        rest = self.x.astype(object) @ np.array([m[i] for i in self.others] or [0], dtype=object)
-        need = t[None, :] - rest[:, None]
+        top = sum(abs(v) * max(map(abs, ends)) for v, ends in zip(m, bounds, strict=True)) + max(map(abs, t))
+        kind: Any = np.int64 if top < 1 << 61 else object
+        rest = self.x.astype(kind) @ np.array([m[i] for i in self.others] or [0], dtype=kind)
+        need = t.astype(kind)[None, :] - rest[:, None]
         first = -(-need // abs(m[self.last]))  # the smallest value that reaches the threshold
         self.first = np.clip(first, self.lo, self.hi + 1).astype(np.int64)
         self.some, self.none = self.first <= self.hi, self.first > self.lo
@@ -208,6 +218,29 @@ class _Proof:
 
 
 # ---- concatenation
+
+
+def folds_badly(chain: Chain) -> bool:
+    """True where scales that differ would make weights much wider (`FOLDED` bits)."""
+    line = chain.line
+    if line is None or len(line.mul) == 1:
+        return False
+    step = common_step(list(line.mul))
+    return max(abs(int(v / step)) for v in line.mul) >= 1 << FOLDED
+
+
+def concat_parts(b: Build, value: Value) -> list[Value]:
+    """The images that a Concat put side by side, each with its own meaning; the value alone where there is none."""
+    node = next((n for n in b.nodes if n.outputs == (value.base,)), None)
+    if node is None or not isinstance(node.op, ops.Concat):
+        return [value]
+    found, start = [], 0
+    for name in node.inputs:
+        t = b.tensors[name]
+        chain = value.chain.picked(range(start, start + t.channels)) if value.chain.channels > 1 else value.chain
+        found += concat_parts(b, straight(name, t.shape, chain))
+        start += t.channels
+    return found
 
 
 def lower_join(b: Build, node: Node, op: ops.Join) -> Value:
