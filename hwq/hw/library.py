@@ -31,6 +31,10 @@ def timing(instance: Instance) -> Timing:
             return Timing("reduce", d=p("PIPE"), n=p("SF"))
         case "hwq_argmax":
             return Timing("reduce", d=p("PIPE"), n=p("CF"))
+        case "hwq_spread":
+            size, factors = (p("IN_H"), p("IN_W")), (p("FH"), p("FW"))
+            out = ((size[0] - 1) * factors[0] + 1, (size[1] - 1) * factors[1] + 1)
+            return Timing("spread", window=Window(p("CHUNKS"), size, (1, 1), factors, out=out))
         case "hwq_concat":
             return Timing("concat", n=p("A"), m=p("B"))
         case "hwq_pool":

@@ -34,12 +34,12 @@ FREE = -(1 << 60)  # table entry: no bound
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Timing class and its numbers. kind: wire | fifo | pipe | reduce | replay | up | down | window | concat.
+    """Timing class and its numbers. kind: wire | fifo | pipe | reduce | replay | up | down | window | concat | spread.
 
     d: pipeline depth (pipe, reduce); n: beats per group (reduce), sequence length (replay), ratio (up, down), beats
     of the first input a turn (concat); m: beats that come out of a group, its last ones (reduce), beats of the second
     input a turn (concat); passes: times a sequence is sent (replay); depth: beats held (fifo, replay, window);
-    window: its geometry.
+    window: its geometry (spread: size, out, and the factors as stride).
     """
 
     kind: str
@@ -70,6 +70,9 @@ class Timing:
             case "window":
                 w = self.geometry
                 return beats_in // w.frame_beats * w.windows * w.window_beats
+            case "spread":
+                w = self.geometry
+                return beats_in // w.frame_beats * w.windows * w.chunks
             case _:
                 return beats_in
 
@@ -93,7 +96,8 @@ class Node:
 
 # ---- timing classes as arcs ----------------------------------------------------------------------
 
-IN, IN2, INNER, OUT = range(4)  # ends of an arc: input(s), the beats between two stages, output
+# Ends of an arc: input(s), beats between two stages (as many as come in: INNER, or go out: INNER_OUT), output
+IN, IN2, INNER, INNER_OUT, OUT = range(5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,17 @@ def arcs(tm: Timing) -> tuple[Arc, ...]:
                     Arc(IN, OUT, n + m, tuple(range(-2, n - 2)), 1),
                     Arc(IN2, OUT, n + m, tuple(range(n - 2, n + m - 2)), 1),
                     Arc(IN, IN2, m, (-1,) + (FREE,) * (n - 1), 1), Arc(IN2, IN, n, (n - 1,) + (FREE,) * (m - 1), 1))
+        case "spread":
+            # INNER_OUT: a beat enters the register slice, as it comes in or made up in between
+            w = tm.geometry
+            frame_out = w.windows * w.chunks
+            table = np.full((*w.out, w.chunks), FREE, dtype=np.int64)
+            table[::w.stride[0], ::w.stride[1]] = np.arange(w.frame_beats).reshape(*w.size, w.chunks)
+            real = table.reshape(-1)
+            place = np.flatnonzero(real >= 0)
+            return (Arc(INNER_OUT, IN, w.frame_beats, real, 0), Arc(OUT, INNER_OUT, 1, (0,), 1),
+                    Arc(INNER_OUT, OUT, 1, (-2,), 1), Arc(IN, INNER_OUT, frame_out, place - 1, 1),
+                    Arc(IN, OUT, frame_out, place - 2, 1))
         case "wire":
             raise ValueError("wires are merged, not modelled")
         case _:
@@ -178,10 +193,11 @@ def run_net(nodes: Sequence[Node], streams: int, beats: Mapping[int, int], src_v
             raise CheckFailed(f"stream '{labels[node.dst]}' joins {totals[node.dst]} beats with {out} of '{node.name}'")
         totals[node.dst] = out
         for arc in arcs(node.timing):
-            if INNER in (arc.to, arc.of) and INNER not in ends:
-                ends[INNER] = len(totals)
-                totals.append(incoming)
-                labels.append(f"{node.name}, inside")
+            for inner, count in ((INNER, incoming), (INNER_OUT, out)):
+                if inner in (arc.to, arc.of) and inner not in ends:
+                    ends[inner] = len(totals)
+                    totals.append(count)
+                    labels.append(f"{node.name}, inside")
             table = np.asarray(arc.table, dtype=np.int64)
             bounds.append(Bound(ends[arc.to], ends[arc.of], arc.advance, table, arc.delay))
     held = [(s, _next_true(p)) for s, ps in (src_valid or {}).items() for p in _each(ps)]

@@ -94,6 +94,16 @@ class Window:
                     " use less padding than the kernel is wide")
 
 
+def depth_to_space(chunks: int, size: tuple[int, int], block: int) -> Window:
+    """hwq_window as DepthToSpace: [H, W, B * B * C] -> [H * B, W * B, C], `chunks` beats for C channels.
+
+    The B pixels of an output row that one input pixel holds are a pixel here; a window is an output row. Two rows of
+    the input (2 * least_depth, about) keep full rate.
+    """
+    h, w = size
+    return Window(block * chunks, (h, w * block), (1, w), dilation=(1, block), out=(h, block))
+
+
 @lru_cache(maxsize=64)
 def need(w: Window) -> Int64:
     """Input beat that each output beat of a frame carries or waits for, int64 [windows * window_beats]; -1: none.

@@ -4,13 +4,14 @@ import random
 import shutil
 
 import hwq_hls
+import numpy as np
 import pytest
 from hwq_sim.harness.module import run_bench
 
 from hwq.errors import ConfigError
 from hwq.hw.design import Instance
 from hwq.hw.library import timing
-from hwq.hw.window import Window
+from hwq.hw.window import Window, depth_to_space
 from hwq.tools.yosys import synth_xc7
 
 
@@ -92,6 +93,34 @@ def test_without_padding_the_next_frame_waits_until_its_first_row_is_in_or_the_r
     valid = geometry(2, (6, 6), (3, 3))
     assert bench(valid, frames=4).ii_cycles == 16 * 18 + 13
     assert bench(valid, frames=4, extra=13).ii_cycles == 16 * 18
+
+
+@pytest.mark.sim
+def test_depth_to_space_is_a_window_of_one_row():
+    h, wide, block, c = 2, 3, 2, 2
+    w = depth_to_space(c, (h, wide), block)
+    frame = np.arange(h * wide * block * block * c)
+    x = frame.reshape(h, wide, block, block, c)
+    y = x.transpose(0, 2, 1, 3, 4).reshape(-1)                     # [H * B, W * B, C]
+    assert windows(list(frame), w, None) == list(y)
+    assert bench(w, extra=w.frame_beats // h, frames=4).ii_cycles == w.frame_beats
+
+
+@pytest.mark.sim
+@pytest.mark.parametrize("chunks, size, factors, value", [
+    (1, (3, 4), (2, 2), 0), (2, (2, 3), (1, 3), -2), (3, (3, 1), (2, 1), 3), (1, (1, 1), (2, 2), 1),
+    (2, (4, 4), (1, 1), 0)])
+def test_spread_pulls_pixels_apart(chunks, size, factors, value):
+    lanes, bits, frames = 2, 3, 3
+    p = {"LANES": lanes, "BITS": bits, "CHUNKS": chunks, "IN_H": size[0], "IN_W": size[1], "FH": factors[0],
+         "FW": factors[1], "VALUE": value}
+    rng = np.random.default_rng(2)
+    x = rng.integers(0, 1 << lanes * bits, (frames, *size, chunks))
+    fill = sum((value & 7) << (bits * i) for i in range(lanes))
+    y = np.full((frames, (size[0] - 1) * factors[0] + 1, (size[1] - 1) * factors[1] + 1, chunks), fill)
+    y[:, ::factors[0], ::factors[1]] = x
+    run_bench("hwq_spread", p, x.reshape(frames, -1).tolist(), y.reshape(frames, -1).tolist(),
+              timing(Instance("dut", "hwq_spread", tuple(p.items()), "")))
 
 
 def test_a_window_altogether_in_the_padding_is_refused():
