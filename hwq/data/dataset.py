@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwq.data import files
+from hwq.data import files, synthetic
 from hwq.data.plugin import resolve
 from hwq.errors import DataError, DataMissing
 
@@ -304,6 +304,11 @@ def _jsc(folder: Path) -> Dataset:
     return Dataset("jsc", x[train], y[train], x[test], y[test], classes, split, names)
 
 
+def _shapes(_: Path) -> Dataset:
+    train, test = synthetic.shapes(5000, seed=1), synthetic.shapes(1000, seed=2)
+    return Dataset("shapes", *train, *test, synthetic.SHAPE_CLASSES, "made from seeds 1 and 2; a class per pixel")
+
+
 LOADERS: dict[str, Callable[[Path], Dataset]] = {
     "digits": _digits,
     "mnist": _mnist,
@@ -311,6 +316,7 @@ LOADERS: dict[str, Callable[[Path], Dataset]] = {
     "cifar10": _cifar10,
     "unsw_nb15": _unsw,
     "jsc": _jsc,
+    "shapes": _shapes,
 }
 
 

@@ -6,9 +6,12 @@ import tomllib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from hwq.record import load
 from hwq.report.build import value
+
+WITH_WEIGHTS = ("dense", "conv", "depthwise", "transposed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,21 @@ def shipped_models() -> list[ShippedModel]:
     return [_read(f, root / "trained" / f.stem) for f in sorted((root / "recipes").glob("*.toml"))]
 
 
+def _spell(layer: dict[str, Any]) -> str:
+    """A layer as the papers spell it: 512, 64C3 (a convolution), D3 (depthwise), MP2, GAP ..."""
+    kind = layer.get("kind", "dense")
+    size = layer.get("kernel", layer.get("factor", ""))
+    size = "x".join(map(str, size)) if isinstance(size, list) else str(size)
+    letter = {"conv": "C", "depthwise": "D", "transposed": "T", "max_pool": "MP", "avg_pool": "AP"} | {
+        "global_pool": "GAP",
+        "upsample": "UP",
+        "shuffle": "PS",
+        "act": layer.get("join", "act"),
+        "dense": "",
+    }
+    return f"{layer.get('out', '')}{letter.get(kind, kind)}{size}"
+
+
 def _read(recipe: Path, trained: Path) -> ShippedModel:
     body = tomllib.loads(recipe.read_text())
     layers = body.get("layers", [])
@@ -38,8 +56,8 @@ def _read(recipe: Path, trained: Path) -> ShippedModel:
     return ShippedModel(
         recipe.stem,
         body.get("data", ""),
-        "-".join(str(layer.get("out", "?")) for layer in layers),
-        ",".join(str(layer.get("weight_bits", default)) for layer in layers),
+        "-".join(_spell(layer) for layer in layers),
+        ",".join(str(n.get("weight_bits", default)) for n in layers if n.get("kind", "dense") in WITH_WEIGHTS),
         any(trained.glob("model.onnx*")),
         value(records, "accuracy"),
         value(records, "accuracy_float"),

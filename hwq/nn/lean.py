@@ -37,10 +37,7 @@ class _Quantize(torch.autograd.Function):
         if y is None:
             return inside, None, None, None
         below = torch.ops.aten.hardtanh_backward(ratio, ratio, lo - 0.5, hi + 0.5)  # the ratio inside, 0 outside
-        if scale.numel() == 1:
-            error = torch.sub(below, y, alpha=1 / float(scale))
-        else:
-            error = below.sub_(y / scale)
+        error = torch.sub(below, y, alpha=1 / float(scale)) if scale.numel() == 1 else below.sub_(y / scale)
         return inside, _sum_like(error, grad, scale).neg_(), None, None
 
 

@@ -55,6 +55,10 @@ def prepare(r: Recipe, data_dir: str | Path | None, device: torch.device) -> Pre
         raise DataError(
             f"data set '{d.name}': {len(d.y_train)} training frames leave no validation split of {r.train.validation:g}"
         )
+    if r.train.augment and d.y_train.ndim > 1:
+        raise ConfigError(
+            f"recipe '{r.name}': every pixel has a class, which train.augment would leave behind; leave it out"
+        )
     encoding = fit_encoding(r.encoding, d.x_train[keep], d.categorical)
     if r.images:
         encoding = replace(encoding, shape=_image_shape(d, encoding.outputs))

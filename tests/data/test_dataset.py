@@ -10,6 +10,7 @@ import pytest
 
 from hwq.data import load
 from hwq.data.dataset import fixed_split
+from hwq.data.synthetic import shapes
 from hwq.errors import ConfigError, DataError
 
 RNG = np.random.default_rng(3)
@@ -261,3 +262,16 @@ def test_a_users_loader_plugs_in_by_dotted_name_and_is_checked(tmp_path, monkeyp
         load("no_such_module:load", tmp_path)
     with pytest.raises(DataError, match=r"no data set 'mnst'; known: digits, mnist"):
         load("mnst", tmp_path)
+
+
+def test_made_shapes_are_the_same_for_a_seed_and_every_class_occurs():
+    x, y = shapes(200, seed=5)
+    again, other = shapes(200, seed=5), shapes(200, seed=6)
+    assert np.array_equal(x, again[0]) and np.array_equal(y, again[1])
+    assert not np.array_equal(x, other[0])
+    assert (x.dtype, x.shape, y.shape) == (np.uint8, (200, 32, 32), (200, 32, 32))
+    assert (np.bincount(y.ravel(), minlength=4) > 0.03 * y.size).all()
+    d = load("shapes")
+    assert d.input_shape == (32, 32) and d.y_test.shape == d.x_test.shape
+    keep, held = fixed_split(d.y_train, 0.1, 0)
+    assert len(held) == 500 and not set(keep) & set(held)

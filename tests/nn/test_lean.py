@@ -56,7 +56,7 @@ def test_activations_equal_those_of_brevitas_and_so_do_their_gradients(spec, dty
         act.to(dtype)
         x = inputs(dtype)
         if not spec.bipolar:  # on the very end of the range the two differ: Brevitas decides by the rounded value
-            scale = float(act.act_quant.scale())
+            scale = float(act.act_quant.scale().detach())
             for end in (spec.int_min - 0.5, spec.int_max + 0.5):
                 x[(x / scale - end).abs() < 1e-3] += 0.01
         y = act(x.requires_grad_())
