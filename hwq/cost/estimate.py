@@ -97,6 +97,8 @@ def dsp_features(f: ft.Features, pe: int, simd: int, w_bits: int, x_bits: int, a
     """What changes in `f` where rows of hwq_mvu share DSP blocks; "dsp" is their number."""
     columns, lanes = pipeline.dsp_shape(simd, w_bits, x_bits, dsp_w)
     lanes = min(lanes, pe)
+    if lanes == 1 and w_bits + x_bits < 9:
+        return {}  # Yosys leaves products below 9 bits in LUTs
     packs, left = divmod(pe, lanes)
     rest = {k: f[k] * left / pe for k in ("terms", "above", "tree")}
     cascades = -(-simd // columns)
