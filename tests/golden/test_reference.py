@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from qonnx.custom_op.general.intquant import int_quant
 
@@ -23,6 +23,7 @@ from hwq.ir import ops
 from hwq.ir.graph import Graph, Node, Tensor, blob
 from hwq.ir.rational import fractions, to_text
 from hwq.passes import lower
+from tests.conv_nets import conv_nets
 from tests.qonnx_nets import ROUNDINGS, Net, dense_nets
 
 
@@ -106,8 +107,8 @@ def test_an_engine_that_is_simply_wrong_is_not_explained_away() -> None:
     assert found.ties < len(found.flips)
 
 
-@settings(max_examples=40, deadline=None)
-@given(dense_nets(), st.sampled_from([(np.float32, bounds.FLOAT32), (np.float64, bounds.FLOAT64)]))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.one_of(dense_nets(), conv_nets()), st.sampled_from([(np.float32, bounds.FLOAT32), (np.float64, bounds.FLOAT64)]))
 def test_no_float_engine_leaves_its_error_bound(
     case: tuple[Net, np.ndarray], engine: tuple[type, bounds.Arithmetic]
 ) -> None:
