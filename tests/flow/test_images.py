@@ -1,0 +1,141 @@
+"""Small image networks in RTL: every integer equal, measured cycles equal to the token model, FIFOs of least depth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hwq import targets
+from hwq.cost import fold
+from hwq.errors import CheckFailed
+from hwq.flow.export import export
+from hwq.flow.simulate import simulate
+from hwq.frontend import read_qonnx
+from hwq.hw.fifos import minimal, resizable, with_depths
+from hwq.hw.library import figures
+from hwq.hw.map import build
+from hwq.passes import lower
+from tests.conv_nets import ImageNet
+
+Z2 = targets.load("pynq-z2")
+
+
+def quantized(net: ImageNet, bits: int, scale: float = 0.25, **kw: int) -> None:
+    net.x = net.quant(net.x, scale, bits=bits, **kw)
+
+
+def convolve(net: ImageNet, m: int, k: int = 3, group: int = 1, **attrs: object) -> None:
+    rng = np.random.default_rng(m * 10 + k + group)
+    w = net.quant(net.const(rng.normal(0, 1, (m, net.n // group, k, k))), 0.5, bits=3, narrow=1)
+    net.then("Conv", w, group=group, **attrs)
+    net.n = m
+
+
+def classify(net: ImageNet, classes: int) -> None:
+    net.then("GlobalAveragePool")
+    net.then("Flatten")
+    rng = np.random.default_rng(classes)
+    w = net.quant(net.const(rng.normal(0, 1, (classes, net.n))), 0.5, bits=4, narrow=1)
+    net.then("Gemm", w, transB=1)
+
+
+def plain() -> ImageNet:
+    net = ImageNet((3, 10, 8))
+    quantized(net, 4)
+    convolve(net, 8, pads=[1, 1, 1, 1])
+    quantized(net, 3)
+    net.then("MaxPool", kernel_shape=[2, 2], strides=[2, 2])
+    convolve(net, 6, strides=[2, 1])
+    quantized(net, 3)
+    classify(net, 5)
+    return net
+
+
+def residual() -> ImageNet:
+    """A sum of two scales that share no step; a strided branch with a 1 x 1 convolution."""
+    net = ImageNet((4, 8, 8))
+    quantized(net, 4)
+    convolve(net, 4, pads=[1, 1, 1, 1])
+    quantized(net, 4, 0.3)
+    skip = net.x
+    convolve(net, 4, pads=[1, 1, 1, 1])
+    quantized(net, 4, 0.7)
+    net.then("Add", skip)
+    quantized(net, 4, 0.5)
+    before, channels = net.x, net.n
+    convolve(net, 8, pads=[1, 1, 1, 1], strides=[2, 2])
+    quantized(net, 4, 0.5)
+    long = net.x
+    net.x, net.n = before, channels
+    convolve(net, 8, 1, strides=[2, 2])
+    quantized(net, 4, 0.5)
+    net.then("Add", long)
+    quantized(net, 4, 0.5)
+    classify(net, 3)
+    return net
+
+
+def concatenated() -> ImageNet:
+    net = ImageNet((2, 8, 8))
+    quantized(net, 4)
+    start, channels = net.x, net.n
+    convolve(net, 4, pads=[1, 1, 1, 1])
+    quantized(net, 3, 0.5)
+    left = net.x
+    net.x, net.n = start, channels
+    convolve(net, 2, 1)
+    quantized(net, 4, 0.5)
+    net.then("Concat", left, axis=1)
+    net.n = 6
+    convolve(net, 4)
+    quantized(net, 3)
+    classify(net, 3)
+    return net
+
+
+def depthwise() -> ImageNet:
+    net = ImageNet((6, 8, 8))
+    quantized(net, 4)
+    convolve(net, 6, group=6, pads=[1, 1, 1, 1])
+    quantized(net, 4)
+    convolve(net, 8, 1)
+    quantized(net, 3)
+    convolve(net, 4, group=2)
+    quantized(net, 3)
+    classify(net, 4)
+    return net
+
+
+NETS = {"plain": plain, "residual": residual, "concatenated": concatenated, "depthwise": depthwise}
+
+
+@pytest.mark.sim
+@pytest.mark.parametrize("ii", [4000, 600])
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("stall", ["none", "random"])
+def test_an_image_network_is_exact_in_rtl_and_keeps_its_cycles(name: str, ii: int, stall: str, tmp_path: Path) -> None:
+    file = tmp_path / "net.onnx"
+    file.write_bytes(NETS[name]().bytes())
+    out = export(file, fps=1e8 / ii, out=tmp_path / "build")
+    result = simulate(out, frames=6, stall=stall)
+    assert result.mismatches == 0 and result.frames == 6
+    assert result.timing_equal or stall == "random"
+
+
+@pytest.mark.parametrize("name", ["residual", "concatenated"])
+def test_one_beat_less_in_any_fifo_costs_throughput_or_blocks(name: str) -> None:
+    graph = lower(read_qonnx(NETS[name]().bytes()))
+    roomy = build(graph, fold.for_ii(graph, 1200, Z2, 100.0), Z2)
+    sized = minimal(roomy)
+    ii = figures(roomy).ii_cycles
+    assert figures(sized).ii_cycles == ii
+    critical = {n: depth for n, (least, depth) in resizable(sized).items() if depth > least}
+    assert critical
+    for n, depth in critical.items():
+        try:
+            slower = figures(with_depths(sized, {n: depth - 1})).ii_cycles
+        except CheckFailed:
+            continue
+        assert slower > ii
