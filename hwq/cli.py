@@ -645,7 +645,7 @@ def _call(argv: Sequence[str] | None) -> None:
 def _stoppable() -> Iterator[None]:
     """Ctrl-C, `kill` and a closed terminal raise KeyboardInterrupt, once: nothing interrupts the clean-up.
 
-    A signal that is ignored (nohup) stays ignored.
+    A signal that is ignored (nohup) stays ignored. After an interrupt all stay ignored: the process is ending.
     """
     before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     heard = [s for s, handler in before.items() if handler is not signal.SIG_IGN]
@@ -661,7 +661,8 @@ def _stoppable() -> Iterator[None]:
         yield
     finally:
         for s in heard:
-            signal.signal(s, before[s])
+            if signal.getsignal(s) is stop:
+                signal.signal(s, before[s])
 
 
 def _interrupted() -> None:

@@ -1,12 +1,9 @@
 """The command line as a user meets it: exit codes, messages, JSON on stdout, no traceback."""
 
-import errno
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -165,20 +162,6 @@ def test_an_unexpected_error_leaves_its_traceback_in_a_log_only(hwq, tmp_path, m
     assert code == 3 and "internal error: ZeroDivisionError" in err
     log = Path(err.split("the traceback is in ")[1].strip())
     assert "Traceback" in log.read_text() and log.is_relative_to(tmp_path)
-
-
-def test_a_full_disk_is_named_and_leaves_no_half_written_file(hwq, tmp_path):
-    folder = builds.write(tmp_path / "b")
-    target = tmp_path / "r.html"
-    target.write_text("old")  # stays: a finished file is renamed into its place
-
-    def no_space(self, *_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
-
-    with mock.patch.object(Path, "write_bytes", no_space):
-        code, _, err = hwq("report", folder, "--html", target)
-    assert code == 3 and "No space left on device" in err
-    assert target.read_text() == "old" and not list(tmp_path.glob(".*.tmp"))
 
 
 def test_a_place_that_cannot_be_written_is_exit_2(hwq, tmp_path):

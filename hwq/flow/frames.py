@@ -46,7 +46,14 @@ def host_frames(build: Build, x: NDArray[Any]) -> tuple[IntArray, ...]:
         raise DataError(f"the design's input '{g.inputs[0]}' takes integers, the frames hold fractions")
     quantize = x.dtype.kind == "f" and g.host[0] is not None
     ints = host_quantize(g, [x.astype(np.float32)])[0] if quantize else x
-    return (np.asarray(ints, dtype=np.int64).reshape(len(x), *shape),)
+    ints = np.asarray(ints, dtype=np.int64).reshape(len(x), *shape)
+    lo, hi = expect.limits(g.tensor(g.inputs[0]))
+    wrong = np.argwhere((ints < lo) | (ints > hi))
+    if len(wrong):
+        at = tuple(int(i) for i in wrong[0])
+        raise DataError(f"frame {at[0]}, feature {at[1] if len(at) == 2 else at[1:]}: {ints[at]} is outside "
+                        f"{lo[at[1:]]}..{hi[at[1:]]}, the range of the design's input '{g.inputs[0]}'")
+    return (ints,)
 
 
 def choose_frames(

@@ -181,7 +181,7 @@ def compile_model(
     sources = [*(build / f for f in files), build / "sim" / main]
     try:
         argv = [*VERILATE, "--top-module", top, *([f"--trace-{trace}"] if trace else [])]
-        argv += ["--exe", "-o", "simulate", "-CFLAGS", f"{CXX_FLAGS} -I{build / 'sim'}"]
+        argv += ["--exe", "-o", "simulate", "-CFLAGS", f"{CXX_FLAGS} -iquote {build / 'sim'}"]
         verilator.verilate(install, [*argv, *sources], work, log=log)
         runtime = cache_dir / f"runtime-{install.version}-{trace or 'plain'}"
         _copy_objects(runtime, work)

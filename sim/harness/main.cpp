@@ -10,6 +10,7 @@
 // Exit 0 if every beat was right, 1 if not, 2 on a bad command line or an I/O error. The report says what was found.
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <ctime>
 #include <exception>
 #include <iostream>
@@ -231,6 +232,7 @@ class Run {
 }  // namespace hwq
 
 int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file at its limit is an error to report, as on a full disk
   try {
     const hwq::Options options(argc, argv);
     hwq::Run run(options);

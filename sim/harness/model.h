@@ -1,5 +1,8 @@
 // model.h: the Verilated model and the generated table of its streams, turned into plain constants.
 #pragma once
+#include <cerrno>
+#include <stdexcept>
+
 #include "Vhwq_model.h"
 #include "verilated.h"
 #if VM_TRACE_FST
@@ -37,6 +40,22 @@ inline constexpr const char* kLevelName[] = {HWQ_LEVELS(HWQ_ROW) HWQ_REPLAYS(HWQ
 inline constexpr const char* kFlagName[] = {HWQ_FLAGS(HWQ_ROW) nullptr};
 #undef HWQ_ROW
 
+#if VM_TRACE_VCD
+/// A file whose failed writes are remembered: Verilator's own writer waits for itself for ever on a full disk.
+class CheckedFile final : public VerilatedVcdFile {
+ public:
+  ssize_t write(const char* data, ssize_t size) override {
+    const ssize_t got = failed_ ? size : VerilatedVcdFile::write(data, size);
+    failed_ = failed_ || (got < 0 && errno != EAGAIN && errno != EINTR);
+    return failed_ ? size : got;
+  }
+  bool failed() const { return failed_; }
+
+ private:
+  bool failed_ = false;
+};
+#endif
+
 /// Writes waves when the model was built with tracing; nothing otherwise.
 class Waves {
  public:
@@ -56,6 +75,7 @@ class Waves {
   void dump(std::uint64_t time_ns) {
 #if VM_TRACE
     if (on_) file_.dump(time_ns);
+    check();
 #else
     (void)time_ns;
 #endif
@@ -63,14 +83,21 @@ class Waves {
   void close() {
 #if VM_TRACE
     if (on_) file_.close();
+    check();
 #endif
   }
 
  private:
+  void check() const {
+#if VM_TRACE_VCD
+    if (writer_.failed()) throw std::runtime_error("the waves can't be written (disk full?)");
+#endif
+  }
 #if VM_TRACE_FST
   VerilatedFstC file_;
-#elif VM_TRACE
-  VerilatedVcdC file_;
+#elif VM_TRACE_VCD
+  CheckedFile writer_;
+  VerilatedVcdC file_{&writer_};
 #endif
 #if VM_TRACE
   bool on_ = false;
