@@ -138,9 +138,9 @@ def count_differences(
     mine = {t: as_decided(real, lowered, t, i, own[i]) for t, i in tensors.items()}
     places = {t: np.argwhere(mine[t] != ints[i]) for t, i in tensors.items()}
     flips = _explain(real, inputs, levels, mine, places, arithmetic)
+    alone = {t: as_decided(real, lowered, t, i, free[i]) for t, i in tensors.items()}
     return [
-        Difference(nodes[t].name, ints[i].size, flips[t], int((as_decided(real, lowered, t, i, free[i]) != ints[i]).sum()))
-        for t, i in tensors.items()
+        Difference(nodes[t].name, ints[i].size, flips[t], int((alone[t] != ints[i]).sum())) for t, i in tensors.items()
     ]
 
 

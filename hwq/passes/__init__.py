@@ -8,8 +8,9 @@ from hwq.ir.graph import Graph
 from hwq.ir.verify import verify
 from hwq.passes.dead import note_dead
 from hwq.passes.lower import to_integers
+from hwq.passes.orders import absorb_orders
 
-PASSES: tuple[Callable[[Graph], Graph], ...] = (to_integers, note_dead)
+PASSES: tuple[Callable[[Graph], Graph], ...] = (to_integers, absorb_orders, note_dead)
 
 
 def lower(graph: Graph) -> Graph:
@@ -21,4 +22,4 @@ def lower(graph: Graph) -> Graph:
     return graph
 
 
-__all__ = ["PASSES", "lower", "note_dead", "to_integers"]
+__all__ = ["PASSES", "absorb_orders", "lower", "note_dead", "to_integers"]

@@ -108,7 +108,10 @@ def test_an_engine_that_is_simply_wrong_is_not_explained_away() -> None:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.one_of(dense_nets(), conv_nets()), st.sampled_from([(np.float32, bounds.FLOAT32), (np.float64, bounds.FLOAT64)]))
+@given(
+    st.one_of(dense_nets(), conv_nets()),
+    st.sampled_from([(np.float32, bounds.FLOAT32), (np.float64, bounds.FLOAT64)]),
+)
 def test_no_float_engine_leaves_its_error_bound(
     case: tuple[Net, np.ndarray], engine: tuple[type, bounds.Arithmetic]
 ) -> None:

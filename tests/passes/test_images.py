@@ -20,7 +20,14 @@ from tests.agreement import assert_int_graph_is_exact
 from tests.conv_nets import ImageNet, conv_nets
 from tests.qonnx_nets import Net
 
-EXPECTED = ("smallest common integer", "an irrational factor", "it pads with", "rises and falls", "flattens values")
+EXPECTED = (
+    "smallest common integer",
+    "an irrational factor",
+    "it pads with",
+    "rises and falls",
+    "flattens values",
+    "not followed by a quantizer",
+)
 
 
 @settings(
@@ -188,6 +195,20 @@ def test_a_flattened_image_keeps_the_class_numbers_of_onnx() -> None:
     net.then("ArgMax", axis=1)
     net.output_type = TensorProto.INT64
     assert_int_graph_is_exact(net.bytes(), frames(net, 40))
+
+
+@pytest.mark.parametrize("between", [False, True])
+def test_the_channel_order_of_a_pixel_shuffle_moves_into_the_weights_before_it(between: bool) -> None:
+    net = ImageNet((2, 3, 3))
+    quantized(net)
+    convolve(net, 12, pads=[1, 1, 1, 1])
+    if between:
+        net.then("BatchNormalization", *(net.const(np.arange(12) % 5 + v) for v in (1, 0, 2, 1)))
+        quantized(net, 3)
+    net.then("DepthToSpace", blocksize=2, mode="CRD")
+    quantized(net, 3)
+    graph = assert_int_graph_is_exact(net.bytes(), frames(net))
+    assert kinds(graph) == ["Window", "MatVec", *["Step"] * between, "DepthToSpace", "Step"]
 
 
 def test_two_outputs_one_of_them_an_image_come_with_their_layouts() -> None:
