@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from onnx import TensorProto
 
-from hwq.errors import UnsupportedOp
+from hwq.errors import ModelError, UnsupportedOp
 from hwq.frontend import read_qonnx
 from hwq.ir import ops
 from hwq.ir.graph import Graph
@@ -209,6 +209,41 @@ def test_the_channel_order_of_a_pixel_shuffle_moves_into_the_weights_before_it(b
     quantized(net, 3)
     graph = assert_int_graph_is_exact(net.bytes(), frames(net))
     assert kinds(graph) == ["Window", "MatVec", *["Step"] * between, "DepthToSpace", "Step"]
+
+
+def test_an_input_of_integers_stays_integers_and_comes_in_as_the_model_has_it() -> None:
+    net = ImageNet((3, 5, 4))
+    net.annotations["x"] = "UINT8"
+    net.then("Mul", net.const(1 / 256))
+    convolve(net, 2, pads=[0, 1, 1, 0])
+    quantized(net, 4)
+    x = np.random.default_rng(0).integers(0, 256, (5, 3, 5, 4))
+    graph = assert_int_graph_is_exact(net.bytes(), x)
+    assert graph.host == (None,) and graph.tensor("x").shape == (5, 4, 3) and kinds(graph)[0] == "Window"
+
+
+def test_an_image_of_no_fixed_size_is_refused() -> None:
+    net = ImageNet((3, 5, 4))
+    convolve(net, 2)
+    model = net.model()
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
+    with pytest.raises(ModelError, match=r"axis 2 \('height'\) has no fixed size"):
+        read_qonnx(model.SerializeToString())
+
+
+def test_sums_of_sums_are_one_combine_of_all_their_terms() -> None:
+    net = ImageNet((2, 3, 3))
+    quantized(net)
+    start, ends = net.x, []
+    for scale in (0.3, 0.41, 0.27):
+        net.x, net.n = start, 2
+        convolve(net, 2, 1)
+        quantized(net, 3, scale)
+        ends.append(net.x)
+    net.x = net.add("Add", net.add("Add", ends[0], ends[1]), ends[2])
+    quantized(net, 4, 0.5)
+    graph = assert_int_graph_is_exact(net.bytes(), frames(net, 20))
+    assert [len(n.inputs) for n in graph.nodes if isinstance(n.op, ops.Combine)] == [3]
 
 
 def test_two_outputs_one_of_them_an_image_come_with_their_layouts() -> None:
