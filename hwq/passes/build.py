@@ -185,10 +185,13 @@ def layer_name(onnx_name: str, default: str) -> str:
     if len(path) > 1:
         path = path[:-1]
     name = re.sub(r"\W+", "_", "_".join(path)).strip("_")
-    return default if not name or re.fullmatch(rf"(node_)?({_TYPES}|linear|\d).*", name) else name
+    return default if not name or re.fullmatch(rf"(node_)?({_TYPES})(_\d+)*|\d.*", name) else name
 
 
-_TYPES = "MatMul|Gemm|Conv|conv|MaxPool|max_pool|AveragePool|avg_pool|GlobalAveragePool|mean|ReduceMean|Concat|cat"
+_TYPES = (
+    "MatMul|Gemm|linear|Conv|ConvTranspose|conv|conv[12]d|MaxPool|max_pool[12]d|AveragePool|avg_pool[12]d|"
+    "GlobalAveragePool|GlobalMaxPool|ReduceMean|ReduceSum|mean|Concat|cat|Add|Sub|add|Pad|pad|Resize|Upsample|DepthToSpace"
+)
 
 
 def layout_of(order: IntArray, shape: tuple[int, ...]) -> Layout | None:
