@@ -6,9 +6,11 @@ content.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.metadata
 import json
+import os
 import re
 import sysconfig
 import time
@@ -262,6 +264,8 @@ def _run(job: SynthJob, cwd: Path, folder: Path, failed: Path) -> tuple[CellCoun
         if e.code > 0:  # not stopped from outside
             (folder / "yosys.log").replace(failed)
         raise ToolFailed(e.argv, e.code, e.log_tail, f"full log: {failed}\n{ADDRESS_SPACE_HINT}") from None
+    if os.statvfs(folder).f_bavail == 0:  # Yosys does not notice that its files were cut off
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
     if job.mems:
         _check_memories(job, cwd, folder, argv)
     counts = count(_read_stat(folder / "stat.json", argv), job.family)
@@ -363,8 +367,8 @@ def _read_stat(path: Path, argv: Sequence[str | Path]) -> dict[str, int]:
         return {
             c.lstrip("\\"): n for c, n in json.loads(path.read_text())["design"]["num_cells_by_type"].items()
         }
-    except FileNotFoundError:
-        raise ToolFailed([str(a) for a in argv], 0, f"{path} was not written") from None
+    except (OSError, ValueError, KeyError) as e:
+        raise ToolFailed([str(a) for a in argv], 0, f"{path} is missing or cut off ({e}); is the disk full?") from None
 
 
 def _read_sta(path: Path) -> float | None:
