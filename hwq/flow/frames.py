@@ -36,16 +36,25 @@ class Frames:
 
 
 def host_frames(build: Build, x: NDArray[Any]) -> tuple[IntArray, ...]:
-    """Frames of the one graph input: floats (encoded) are quantized as the host does, integers kept."""
+    """Frames of the one graph input: floats (encoded) are quantized as the host does, integers kept.
+
+    Integers of images come as the design takes them, [N, H, W, C], or in the order of the ONNX input.
+    """
     g = build.graph
     shape = tuple(g.tensor(g.inputs[0]).shape)
     if x.ndim < 1 or x.size == 0 or x[0].size != int(np.prod(shape)):
         raise DataError(f"frames of shape {x.shape[1:]}, the design takes {shape} a frame")
-    x = x.reshape(len(x), *shape)
+    given, x = x.shape[1:], x.reshape(len(x), *shape)
     if g.host[0] is None and not np.array_equal(x, np.round(x)):
         raise DataError(f"the design's input '{g.inputs[0]}' takes integers, the frames hold fractions")
     quantize = x.dtype.kind == "f" and g.host[0] is not None
-    ints = host_quantize(g, [x.astype(np.float32)])[0] if quantize else x
+    layout = g.layouts.get(g.inputs[0])
+    if quantize:
+        ints = host_quantize(g, [x.astype(np.float32)])[0]
+    elif layout is not None and given == tuple(layout.shape) != shape:
+        ints = layout.to_int(x, g.tensor(g.inputs[0]))
+    else:
+        ints = x
     ints = np.asarray(ints, dtype=np.int64).reshape(len(x), *shape)
     lo, hi = expect.limits(g.tensor(g.inputs[0]))
     wrong = np.argwhere((ints < lo) | (ints > hi))
