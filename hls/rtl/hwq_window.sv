@@ -111,23 +111,27 @@ module hwq_window #(
 
   // ---- loops: a step to the next beat advances loop `level` and starts those inside it again ---
   // 0 .. 2 inside a pass (ORDER 0: chunk, kx, ky; ORDER 1: kx, ky, chunk), 3 pass, 4 ox, 5 oy, 6 frame.
+  // The loops run one beat ahead, so that what they say of the coming beat (_q) comes from registers; they
+  // step once by themselves after reset, when no beat can be there yet.
   localparam int unsigned N0 = ORDER == 0 ? CHUNKS : KW;
   localparam int unsigned N1 = ORDER == 0 ? KW : KH;
   localparam int unsigned N2 = ORDER == 0 ? KH : CHUNKS;
 
-  logic       push, pop, last0, last1, last2, last_pass, last_x, last_y;
-  logic [2:0] level;
+  logic       push, pop, step, started_q, last0, last1, last2, last_pass, last_x, last_y;
+  logic [2:0] level, level_q;
+  logic       padding, padding_q;
 
   assign push = s_axis_tvalid && s_axis_tready;
   assign pop  = m_axis_tvalid && m_axis_tready;
+  assign step = pop || !started_q;
   assign level = !last0 ? 3'd0 : !last1 ? 3'd1 : !last2 ? 3'd2 : !last_pass ? 3'd3
                : !last_x ? 3'd4 : !last_y ? 3'd5 : 3'd6;
 
-  hwq_last #(.COUNT(N0)) u_loop0 (.clk, .rst_n, .advance(pop), .last(last0));
-  hwq_last #(.COUNT(N1)) u_loop1 (.clk, .rst_n, .advance(pop && last0), .last(last1));
-  hwq_last #(.COUNT(N2)) u_loop2 (.clk, .rst_n, .advance(pop && last0 && last1), .last(last2));
+  hwq_last #(.COUNT(N0)) u_loop0 (.clk, .rst_n, .advance(step), .last(last0));
+  hwq_last #(.COUNT(N1)) u_loop1 (.clk, .rst_n, .advance(step && last0), .last(last1));
+  hwq_last #(.COUNT(N2)) u_loop2 (.clk, .rst_n, .advance(step && last0 && last1), .last(last2));
   hwq_last #(.COUNT(PASSES)) u_pass (
-    .clk, .rst_n, .advance(pop && last0 && last1 && last2), .last(last_pass)
+    .clk, .rst_n, .advance(step && last0 && last1 && last2), .last(last_pass)
   );
 
   // Column and row of the beat, plus the padding before them.
@@ -137,7 +141,6 @@ module hwq_window #(
   typedef logic [Y_W-1:0] y_t;
   x_t   x_q, x_step;
   y_t   y_q, y_step;
-  logic padding;
 
   always_comb begin
     unique case (level)
@@ -162,7 +165,7 @@ module hwq_window #(
     if (!rst_n) begin
       x_q <= '0;
       y_q <= '0;
-    end else if (pop) begin
+    end else if (step) begin
       x_q <= x_q + x_step;
       y_q <= y_q + y_step;
     end
@@ -172,6 +175,14 @@ module hwq_window #(
   assign last_y  = OUT_H == 1 || y_q == y_t'(LAST_Y + SPAN_Y);
   assign padding = PADDED && (int'(x_q) < int'(PAD_L) || 32'(x_q) >= IN_W + PAD_L
                            || int'(y_q) < int'(PAD_T) || 32'(y_q) >= IN_H + PAD_T);
+
+  always_ff @(posedge clk) begin
+    started_q <= rst_n;
+    if (step) begin
+      level_q   <= level;
+      padding_q <= padding;
+    end
+  end
 
   // ---- step of the position in the stream ------------------------------------------------------
   localparam int STEP0 = ORDER == 0 ? 1 : int'(DW) * C;
@@ -193,7 +204,7 @@ module hwq_window #(
   logic   unused_ahead, first_q;
 
   always_comb begin
-    unique case (level)
+    unique case (level_q)
       3'd0:    ahead_step = ahead_t'(-STEP0);
       3'd1:    ahead_step = ahead_t'(-STEP1);
       3'd2:    ahead_step = ahead_t'(-STEP2);
@@ -207,7 +218,7 @@ module hwq_window #(
   // The bit below is the carry in: +1 for a beat written.
   assign {ahead_d, unused_ahead} = {ahead_q, 1'b1} + {ahead_step, push};
   assign m_axis_tvalid = (ORIGIN > 0 && first_q) ? ahead_q >= ahead_t'(ORIGIN)
-                                                 : padding || !ahead_q[AHEAD_W-1];
+                                                 : padding_q || !ahead_q[AHEAD_W-1];
 
   // Beats written minus those that may be: negative while there is room.
   localparam int SHORT  = PADDED ? DEPTH_I + min(FRAME, NEXT + (BY_PIXEL ? 0 : ORIGIN))
@@ -218,7 +229,7 @@ module hwq_window #(
   logic  unused_room;
 
   always_comb begin
-    unique case (level)
+    unique case (level_q)
       3'd4:    room_step = room_t'(-FREE_X);
       3'd5:    room_step = room_t'(-FREE_Y);
       3'd6:    room_step = room_t'(-FREE_F);
@@ -237,49 +248,61 @@ module hwq_window #(
     end else begin
       ahead_q <= ahead_d;
       room_q  <= room_d;
-      if (pop) first_q <= level == 3'd6;
+      if (pop) first_q <= level_q == 3'd6;
     end
   end
 
   // ---- ring ------------------------------------------------------------------------------------
-  // A power of two wraps by itself; the ring is rounded up to one where that takes no more memory.
+  // A power of two wraps by itself; the ring is rounded up to one where that takes no more memory, and LUT
+  // memory to whole columns of 64, which read with fewer multiplexers than a mixture does.
   localparam int unsigned ADDR_W = DEPTH > 1 ? $clog2(DEPTH) : 1;
   localparam bit LUTS = STYLE == 1 || (STYLE == 0 && (DEPTH <= 64 || LANES * BITS * DEPTH < 8192));
-  localparam bit ROUND = STYLE != 3 && (LUTS ? (DEPTH + 63) / 64 == ((1 << ADDR_W) + 63) / 64 : ADDR_W <= 10);
-  localparam int RING = (ROUND || DEPTH == 1) ? 1 << ADDR_W : DEPTH_I;
+  localparam int unsigned COLUMNS = (DEPTH + 63) / 64;
+  localparam bit ROUND = STYLE != 3 && (LUTS ? COLUMNS == ((1 << ADDR_W) + 63) / 64 : ADDR_W <= 10);
+  localparam int RING = (ROUND || DEPTH == 1) ? 1 << ADDR_W : LUTS ? int'(64 * COLUMNS) : DEPTH_I;
   typedef logic [ADDR_W-1:0] addr_t;
   addr_t wptr_q, rptr_q, rptr_d, rptr_next;
 
   if (RING == 1 << ADDR_W) begin : gen_power
-    addr_t step;
+    addr_t delta;
     always_comb begin
-      unique case (level)
-        3'd0:    step = addr_t'(STEP0);
-        3'd1:    step = addr_t'(STEP1);
-        3'd2:    step = addr_t'(STEP2);
-        3'd3:    step = addr_t'(STEP3);
-        3'd4:    step = addr_t'(STEP4);
-        3'd5:    step = addr_t'(STEP5);
-        default: step = addr_t'(STEP6);
+      unique case (level_q)
+        3'd0:    delta = addr_t'(STEP0);
+        3'd1:    delta = addr_t'(STEP1);
+        3'd2:    delta = addr_t'(STEP2);
+        3'd3:    delta = addr_t'(STEP3);
+        3'd4:    delta = addr_t'(STEP4);
+        3'd5:    delta = addr_t'(STEP5);
+        default: delta = addr_t'(STEP6);
       endcase
     end
-    assign rptr_next = rptr_q + step;
+    assign rptr_next = rptr_q + delta;
   end else begin : gen_modulo
-    // Step down into the ring, and by its size up again if that was too far.
-    logic [ADDR_W:0] step, low;
+    // Up by delta, or by delta - RING if that stays in the ring; both sums at once.
+    logic [ADDR_W:0] delta, low;
+    addr_t           high;
     always_comb begin
-      unique case (level)
-        3'd0:    step = (ADDR_W+1)'(modulo(STEP0, RING) - RING);
-        3'd1:    step = (ADDR_W+1)'(modulo(STEP1, RING) - RING);
-        3'd2:    step = (ADDR_W+1)'(modulo(STEP2, RING) - RING);
-        3'd3:    step = (ADDR_W+1)'(modulo(STEP3, RING) - RING);
-        3'd4:    step = (ADDR_W+1)'(modulo(STEP4, RING) - RING);
-        3'd5:    step = (ADDR_W+1)'(modulo(STEP5, RING) - RING);
-        default: step = (ADDR_W+1)'(modulo(STEP6, RING) - RING);
+      unique case (level_q)
+        3'd0:    delta = (ADDR_W+1)'(modulo(STEP0, RING) - RING);
+        3'd1:    delta = (ADDR_W+1)'(modulo(STEP1, RING) - RING);
+        3'd2:    delta = (ADDR_W+1)'(modulo(STEP2, RING) - RING);
+        3'd3:    delta = (ADDR_W+1)'(modulo(STEP3, RING) - RING);
+        3'd4:    delta = (ADDR_W+1)'(modulo(STEP4, RING) - RING);
+        3'd5:    delta = (ADDR_W+1)'(modulo(STEP5, RING) - RING);
+        default: delta = (ADDR_W+1)'(modulo(STEP6, RING) - RING);
+      endcase
+      unique case (level_q)
+        3'd0:    high = addr_t'(modulo(STEP0, RING));
+        3'd1:    high = addr_t'(modulo(STEP1, RING));
+        3'd2:    high = addr_t'(modulo(STEP2, RING));
+        3'd3:    high = addr_t'(modulo(STEP3, RING));
+        3'd4:    high = addr_t'(modulo(STEP4, RING));
+        3'd5:    high = addr_t'(modulo(STEP5, RING));
+        default: high = addr_t'(modulo(STEP6, RING));
       endcase
     end
-    assign low = {1'b0, rptr_q} + step;
-    assign rptr_next = low[ADDR_W] ? addr_t'(low) + addr_t'(RING) : addr_t'(low);
+    assign low = {1'b0, rptr_q} + delta;
+    assign rptr_next = low[ADDR_W] ? rptr_q + high : addr_t'(low);
   end
   assign rptr_d = pop ? rptr_next : rptr_q;
 
@@ -297,5 +320,5 @@ module hwq_window #(
   hwq_ram #(.DATA_W(DATA_W), .DEPTH(RING), .STYLE(STYLE)) u_ram (
     .clk, .we(push), .waddr(wptr_q), .wdata(s_axis_tdata), .raddr_d(rptr_d), .raddr_q(rptr_q), .rdata
   );
-  assign m_axis_tdata = padding ? {LANES{BITS'(PAD_VALUE)}} : rdata;
+  assign m_axis_tdata = padding_q ? {LANES{BITS'(PAD_VALUE)}} : rdata;
 endmodule

@@ -95,14 +95,17 @@ class Window:
 
 
 def ring_words(depth: int, data_bits: int, style: int) -> int:
-    """Words of memory that hwq_window takes for DEPTH: rounded up to a power of two where that costs nothing.
+    """Words of memory that hwq_window takes for DEPTH: a power of two where that costs nothing, else whole LUT columns.
 
     style as hwq_ram. Same rule as RING in the RTL.
     """
     bits = max(1, (depth - 1).bit_length())
     luts = style == 1 or (style == 0 and (depth <= 64 or data_bits * depth < 8192))
-    free = -(-depth // 64) == -(-(1 << bits) // 64) if luts else bits <= 10
-    return 1 << bits if (style != 3 and free) or depth == 1 else depth
+    columns = -(-depth // 64)
+    free = columns == -(-(1 << bits) // 64) if luts else bits <= 10
+    if (style != 3 and free) or depth == 1:
+        return 1 << bits
+    return 64 * columns if luts else depth
 
 
 def depth_to_space(chunks: int, size: tuple[int, int], block: int) -> Window:

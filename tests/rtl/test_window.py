@@ -11,7 +11,7 @@ from hwq_sim.harness.module import run_bench
 from hwq.errors import ConfigError
 from hwq.hw.design import Instance
 from hwq.hw.library import timing
-from hwq.hw.window import Window, depth_to_space
+from hwq.hw.window import Window, depth_to_space, ring_words
 from hwq.tools.yosys import synth_xc7
 
 
@@ -146,3 +146,10 @@ def test_window_takes_fewer_luts_than_finn(tmp_path):
     assert cost.lut - 4 * memory < 80
     assert cost.ff < 95
     assert w.windows * w.window_beats + w.least_depth <= 5308
+
+
+@pytest.mark.parametrize("depth, bits, style, words", [
+    (1, 8, 0, 2), (33, 8, 0, 64), (100, 8, 1, 128), (134, 32, 0, 192), (134, 64, 0, 256), (3495, 32, 2, 3495),
+    (71, 8, 3, 71)])
+def test_memory_words_of_a_ring(depth, bits, style, words):
+    assert ring_words(depth, bits, style) == words
