@@ -24,6 +24,7 @@ from hwq.record import whole_directory, write_atomic
 from hwq.tools.run import run, stop_all
 
 CACHE_SCHEMA = 1
+SLANG_LIMITS = "--max-generate-steps 67108864"  # a fully unrolled layer is a loop over all its weights
 FAMILIES = ("xc7", "xcup", "ecp5", "ice40")
 XILINX = ("xc7", "xcup")
 Param = int | str
@@ -306,10 +307,15 @@ def synth_all(
 
 
 def script_text(job: SynthJob, work: str) -> str:
-    """The Yosys script of a job; results go to the folder `work`."""
+    """The Yosys script of a job; results go to the folder `work`.
+
+    Without `work` (for the cache key) the limits of the frontend are left out: they decide whether there is a
+    result, not which.
+    """
     generics = " ".join(f"-G {k}={_literal(v)}" for k, v in job.params)
     includes = " ".join(f"-I {d}" for d in job.include_dirs)
-    lines = [f"read_slang --threads 1 --top {job.top} {generics} {includes} {' '.join(job.files)}"]
+    limits = f"{SLANG_LIMITS} " if work else ""
+    lines = [f"read_slang {limits}--threads 1 --top {job.top} {generics} {includes} {' '.join(job.files)}"]
     if job.mems:
         # Memories, and arrays named `rows` that the frontend turned into constants.
         lines.append(f"tee -o {work}/memories.txt dump t:$meminit t:$meminit_v2 %u w:*rows %ci %u")

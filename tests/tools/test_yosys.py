@@ -151,6 +151,15 @@ def test_a_memory_that_fits_one_decimal_number_is_found_too(tmp_path):
 
 
 @pytest.mark.synth
+def test_long_generate_loops_are_read(tmp_path):
+    (tmp_path / "long.sv").write_text(
+        "module long (output logic y);\n  for (genvar i = 0; i < 200000; i++) begin : gen_empty\n  end\n"
+        "  assign y = 1'b0;\nendmodule\n"
+    )
+    assert yosys.synth(SynthJob(("long.sv",), "long"), tmp_path).counts.lut == 0
+
+
+@pytest.mark.synth
 def test_contents_that_do_not_reach_the_netlist_are_an_error(folder):
     (folder / "rom.sv").write_text(NO_ROM)
     with pytest.raises(ToolFailed, match=r"module rom: the contents of a\.mem are not in the netlist"):
