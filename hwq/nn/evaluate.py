@@ -42,7 +42,8 @@ def load_run(run: Path) -> tuple[Recipe, nn.Module]:
 def quantizer_outputs(
     net: nn.Module, x: NDArray[np.float32], double: bool = False
 ) -> tuple[dict[str, Floats], Floats]:
-    """What every activation quantizer of a net puts out, in forward order, and the logits.
+    """What every activation quantizer of a net puts out, in forward order, and the logits; a quantizer that several
+    layers share, once a layer.
 
     x: encoded frames [N, ...] as the net takes them. Returns
     {module path: real values [N, ...]} and logits [N, outputs]. double:
@@ -54,7 +55,8 @@ def quantizer_outputs(
 
     def keep(name: str) -> Any:
         def hook(_: nn.Module, __: Any, y: Any) -> None:
-            out[name] = getattr(y, "value", y).double().cpu().numpy()
+            uses = sum(n.split(" again")[0] == name for n in out)
+            out[name + " again" * uses] = getattr(y, "value", y).double().cpu().numpy()
 
         return hook
 

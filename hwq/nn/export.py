@@ -58,6 +58,7 @@ def to_onnx(net: nn.Module, frame: tuple[int, ...], head: str, layer_names: Sequ
     model = cleanup_model(model)
     _append_head(model, head)
     _rename(model, layer_names)
+    _in_layer_order(model, layer_names)
     proto = model.model
     proto.ir_version = IR_VERSION
     proto.producer_name, proto.producer_version, proto.doc_string = "hwq", "", ""
@@ -144,6 +145,23 @@ def _rename(model: ModelWrapper, layer_names: Sequence[str]) -> None:
     model.rename_tensor(model.graph.input[0].name, "x")
     if model.graph.output[0].name != "class":
         model.rename_tensor(model.graph.output[0].name, "logits")
+
+
+def _in_layer_order(model: ModelWrapper, layer_names: Sequence[str]) -> None:
+    """Put the nodes of branches back into the order the net computes them in, nodes on constants in front."""
+    rank = {name: i for i, name in enumerate(layer_names)}
+    made: dict[str, int] = {t.name: 0 for t in model.graph.input}
+    nodes = list(model.graph.node)
+    at = []
+    for node in nodes:
+        before = [made[t] for t in node.input if t in made]
+        at.append(max([rank.get(node.doc_string, 0), *before]) if before else -1)
+        made |= dict.fromkeys(node.output, at[-1]) if before else {}
+    path = [r for r in at if r >= 0]
+    if path != sorted(path):
+        order = sorted(range(len(nodes)), key=lambda i: at[i])  # stable
+        del model.graph.node[:]
+        model.graph.node.extend(nodes[i] for i in order)
 
 
 def _weight_consumer(model: ModelWrapper, node: NodeProto, names: dict[int, str]) -> str | None:

@@ -99,7 +99,7 @@ class Train(Strict):
     label_smoothing: float | None = Field(None, gt=0, lt=1)  # cross_entropy only
     augment: Augment | None = None
     distill: Distill | None = None
-    amp: Literal["cuda", "bfloat16"] | None = None  # bfloat16 matrix ops in training: on CUDA alone, or anywhere
+    amp: Literal["cuda", "bfloat16"] | None = None  # bfloat16 matrix ops in training: on CUDA, or wherever it is native
 
     @field_validator("milestones", mode="before")
     @classmethod

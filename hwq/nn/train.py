@@ -223,7 +223,10 @@ def _loss(t: Train, teacher: nn.Module | None) -> Callable[[Tensor, Tensor, Tens
 
 
 def _half(t: Train, device: torch.device) -> bool:
-    return t.amp == "bfloat16" or (t.amp == "cuda" and device.type == "cuda")
+    """Whether matrix ops of the training run in bfloat16; never on a CPU that would have to emulate it."""
+    if device.type == "cuda":
+        return t.amp is not None
+    return t.amp == "bfloat16" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
 @torch.no_grad()

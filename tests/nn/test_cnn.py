@@ -17,7 +17,7 @@ from hwq import record  # noqa: E402
 from hwq.data import Encoding  # noqa: E402
 from hwq.errors import ConfigError  # noqa: E402
 from hwq.nn import train as training  # noqa: E402
-from hwq.nn.evaluate import load_run, logits, predictions  # noqa: E402
+from hwq.nn.evaluate import load_run, logits, predictions, quantizer_outputs  # noqa: E402
 from hwq.nn.export import to_onnx  # noqa: E402
 from hwq.nn.images import Images, augment  # noqa: E402
 from hwq.nn.prepare import build, net_frame, prepare  # noqa: E402
@@ -212,6 +212,9 @@ def test_every_shipped_image_net_exports_to_a_sound_model_of_the_same_values(nam
         exported = constants[made_by[node.input[1]].input[0]]
         trained = net.layers[layer].linear.quant_weight().value.detach().numpy()
         assert np.array_equal(exported.T if node.op_type == "MatMul" else exported, trained), layer
+    acts = [n for n in model.graph.node if n.op_type in ("Quant", "BipolarQuant") and n.input[0] not in constants]
+    outputs, _ = quantizer_outputs(net, x[:1].numpy())
+    assert [n.rsplit(".", 1)[0].removeprefix("layers.") for n in outputs] == [n.name.rsplit("_", 1)[0] for n in acts]
 
 
 def test_kinds_without_a_shipped_recipe_export_as_they_compute():
@@ -264,6 +267,7 @@ def test_a_shared_quantizer_is_one_module_whose_range_covers_both():
     )
     assert net.layers["conv2"].act is net.layers["conv1"].act
     x = torch.rand(30, 2, 8, 8)
+    assert list(quantizer_outputs(net, x.numpy())[0]) == ["input", "layers.conv1.act", "layers.conv1.act again"]
     scales = []
     for gain in (1.0, 50.0):
         net.layers["conv2"].norm.weight.data.fill_(gain)
