@@ -294,7 +294,7 @@ def _window(net: _Netlist, end: _End, graph: Graph, layer: Layer, passes: int, c
             "PASSES": passes,
             "ORDER": int(channels_first),
             "PAD_VALUE": op.value,
-            "DEPTH": geometry.least_depth + chunks * w,
+            "DEPTH": geometry.least_depth + geometry.frame_beats,
             "STYLE": 0,
         },
         tensor=y.name,
