@@ -42,7 +42,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest -m 'not (gpu or vendor)'
+	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not (gpu or vendor)'
 
 clean:
 	rm -rf build runs

@@ -119,6 +119,11 @@ class Encoding:
             flat = _APPLY[kind](params, flat)
         return np.ascontiguousarray(flat, dtype=np.float32)
 
+    def network_frames(self, x: NDArray[Any]) -> NDArray[np.float32]:
+        """Raw frames -> what the network takes: `apply`, and images as [N, C, H, W], the order of its ONNX input."""
+        y = self.apply(x)
+        return y.reshape(len(y), *self.shape).transpose(0, 3, 1, 2) if self.shape else y
+
     def to_json(self) -> str:
         """JSON text; floats as shortest exact decimals, so `from_json` gives back an equal encoding."""
         body = {

@@ -108,7 +108,7 @@ def _data_frames(build: Build, name: str, data_dir: Path | None) -> Frames:
     x: NDArray[Any] = data.x_test
     encoding = build.path / "encoding.json"
     if encoding.is_file():
-        x = Encoding.from_json(encoding.read_bytes(), str(encoding)).apply(x)
+        x = Encoding.from_json(encoding.read_bytes(), str(encoding)).network_frames(x)
     return Frames(host_frames(build, np.asarray(x, dtype=np.float32)), data.y_test, f"{data.name} test split")
 
 

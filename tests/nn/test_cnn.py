@@ -16,6 +16,8 @@ from qonnx.core.onnx_exec import execute_onnx  # noqa: E402
 from hwq import record  # noqa: E402
 from hwq.data import Encoding  # noqa: E402
 from hwq.errors import ConfigError  # noqa: E402
+from hwq.flow import infer  # noqa: E402
+from hwq.flow.model import load_model  # noqa: E402
 from hwq.nn import train as training  # noqa: E402
 from hwq.nn.evaluate import load_run, logits, predictions, quantizer_outputs  # noqa: E402
 from hwq.nn.export import to_onnx  # noqa: E402
@@ -394,3 +396,13 @@ def test_images_slice_like_a_tensor_of_floats():
     assert images[:].is_contiguous(memory_format=torch.channels_last)
     floats = Images(raw.float(), None)
     assert torch.equal(floats[torch.tensor([1])], raw[1:].float())
+
+
+def test_raw_images_get_the_same_class_from_the_integers_as_from_the_trained_network(tmp_path):
+    out = run(toy(train={"epochs": 2, "batch": 16, "lr": 0.02}), tmp_path / "run", baseline=False)
+    model = load_model(out)
+    frames, labels = infer.load_frames(model, None)
+    classes = infer.run(model, frames).ravel()
+    data = prepare(toy(), None, torch.device("cpu"))
+    assert np.array_equal(classes, predictions(logits(load_run(out)[1], data.test.x), "argmax"))
+    assert (classes == labels).mean() > 0.5
