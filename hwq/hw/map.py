@@ -186,8 +186,7 @@ def _mvu(net: _Netlist, end: _End, graph: Graph, layer: Layer, fold: Fold, targe
     w = dense_weights(op, graph.array(op.weight))
     sf, nf = layer.cols // fold.simd, layer.rows // fold.pe
     x, y = graph.tensor(layer.mat.inputs[0]), graph.tensor(layer.mat.outputs[0])
-    kind = "xnor" if op.xnor else {Bipolar: "bipolar", Ternary: "ternary"}.get(type(op.code), "int")
-    w_bits = {"xnor": 1, "bipolar": 1, "ternary": 2}.get(kind) or _signed_bits(w)
+    kind, w_bits = _weight_form(op, w)
     if layer.window is not None:
         pass  # the window is sent once per row group
     elif nf > 1:
@@ -206,10 +205,10 @@ def _mvu(net: _Netlist, end: _End, graph: Graph, layer: Layer, fold: Fold, targe
         end = net.join(end, f"{layer.name}_relay", "hwq_relay", layer.name, {"DATA_W": end.lanes * end.bits}, cut=True)
     style = weight_style(fold.pe * fold.simd * w_bits, sf * nf, fold.memory, target)
     path = f"mem/{layer.name}_w.mem"
-    rows = memory.mvu_rows(w, fold.pe, fold.simd, w_bits, W_KIND[kind])
+    rows = memory.mvu_rows(w, fold.pe, fold.simd, w_bits, kind)
     dsp_w = DSP_W.get(target.family, 18)
     dsp: dict[str, Param] = {"DSP_W": dsp_w} if fold.resource == "dsp" else {}
-    pipe = pipeline.mvu_pipe(fold.simd, w_bits, W_KIND[kind], x.dtype.bits, sf, RESOURCE[fold.resource], clock, dsp_w)
+    pipe = pipeline.mvu_pipe(fold.simd, w_bits, kind, x.dtype.bits, sf, RESOURCE[fold.resource], clock, dsp_w)
     return net.join(
         end,
         f"{layer.name}_mvu",
@@ -222,7 +221,7 @@ def _mvu(net: _Netlist, end: _End, graph: Graph, layer: Layer, fold: Fold, targe
             "SF": sf,
             "NF": nf,
             "W_BITS": w_bits,
-            "W_KIND": W_KIND[kind],
+            "W_KIND": kind,
             "X_BITS": end.bits,
             "X_SIGNED": int(end.signed),
             "ACC_W": y.dtype.bits,
@@ -340,6 +339,12 @@ def _total(net: _Netlist, end: _End, graph: Graph, layer: Layer) -> _End:
         end, f"{layer.name}_total", "hwq_total", layer.name, params,
         tensor=y.name, bits=y.dtype.bits, signed=y.dtype.signed, beats=chunks, repeat=1,
     )  # fmt: skip
+
+
+def _weight_form(op: MatVec, w: IntArray) -> tuple[int, int]:
+    """(W_KIND, W_BITS) of the matrix units."""
+    kind = "xnor" if op.xnor else {Bipolar: "bipolar", Ternary: "ternary"}.get(type(op.code), "int")
+    return W_KIND[kind], {"xnor": 1, "bipolar": 1, "ternary": 2}.get(kind) or _signed_bits(w)
 
 
 def _signed_bits(a: IntArray) -> int:
@@ -611,8 +616,7 @@ def _vvu(net: _Netlist, end: _End, graph: Graph, layer: Layer, fold: Fold, targe
     assert layer.mat is not None and isinstance(layer.mat.op, MatVec)
     op, w = layer.mat.op, graph.array(layer.mat.op.weight)
     y = graph.tensor(layer.mat.outputs[0])
-    kind = "xnor" if op.xnor else {Bipolar: "bipolar", Ternary: "ternary"}.get(type(op.code), "int")
-    w_bits = {"xnor": 1, "bipolar": 1, "ternary": 2}.get(kind) or _signed_bits(w)
+    kind, w_bits = _weight_form(op, w)
     nf = layer.rows // fold.pe
     path = f"mem/{layer.name}_w.mem"
     params: dict[str, Param] = {
@@ -620,15 +624,15 @@ def _vvu(net: _Netlist, end: _End, graph: Graph, layer: Layer, fold: Fold, targe
         "SF": layer.cols,
         "NF": nf,
         "W_BITS": w_bits,
-        "W_KIND": W_KIND[kind],
+        "W_KIND": kind,
         "X_BITS": end.bits,
         "X_SIGNED": int(end.signed),
         "ACC_W": y.dtype.bits,
         "STYLE": weight_style(fold.pe * w_bits, layer.cols * nf, fold.memory, target),
-        "PIPE": pipeline.mvu_pipe(1, w_bits, W_KIND[kind], end.bits, layer.cols, 1, clock),
+        "PIPE": pipeline.mvu_pipe(1, w_bits, kind, end.bits, layer.cols, 1, clock),
         "W_FILE": path,
     }
-    rows = memory.vvu_rows(w, fold.pe, w_bits, W_KIND[kind])
+    rows = memory.vvu_rows(w, fold.pe, w_bits, kind)
     return net.join(
         end, f"{layer.name}_vvu", "hwq_vvu", layer.name, params, (MemFile(path, rows),),
         tensor=y.name, bits=y.dtype.bits, signed=y.dtype.signed, beats=nf * layer.vectors, repeat=1,
