@@ -116,7 +116,8 @@ def _mismatches(build: Build) -> dict[str, str]:
     count = build.value("mismatches", sources=("verilator",))
     if frames is None or count is None:
         return {"title": "Mismatches: not simulated yet", "text": f"Run: hwq sim {build.path}"}
-    streams = len(build.manifest["streams"])
+    # What a join puts side by side is no tensor; its two halves are checked before it.
+    streams = sum(s["tensor"] != "" for s in build.manifest["streams"])
     if count:
         return {
             "title": f"Mismatches: {text(count)}",
@@ -136,10 +137,11 @@ def _dataflow(build: Build) -> dict[str, object]:
         svg.Arrow(s["src"][0], s["dst"][0], (f"{s['lanes']} x {s['bits']} b", _beats(s)))
         for s in build.manifest["streams"]
     ]
+    matrices = {i["name"] for i in build.manifest["instances"] if i["module"] in ("hwq_mvu", "hwq_vvu")}
     loads = {
-        i["name"]: i["params"]["NF"] * i["params"]["SF"]
-        for i in build.manifest["instances"]
-        if i["module"] == "hwq_mvu"
+        s["dst"][0]: s["beats"] * s["repeat"]
+        for s in build.manifest["streams"]
+        if s["dst"][0] in matrices
     }
     slowest = max(loads, key=lambda n: loads[n], default="")
     title = (
@@ -154,7 +156,13 @@ def _box_lines(instance: Mapping[str, Any], marks: Mapping[str, float]) -> tuple
     p, kind = instance["params"], instance["module"].removeprefix("hwq_")
     match kind:
         case "mvu":
-            return (f"{kind}, {p['PE']} PE x {p['SIMD']} SIMD", f"II {p['NF'] * p['SF']} cycles")
+            return (f"{kind}, {p['PE']} PE x {p['SIMD']} SIMD", f"{p['NF'] * p['SF']} cycles a vector")
+        case "vvu":
+            return (f"{kind}, {p['PE']} PE", f"{p['NF'] * p['SF']} cycles a vector")
+        case "window":
+            return (f"{kind} {p['KH']} x {p['KW']}", f"ring of {p['DEPTH']}")
+        case "pool":
+            return (kind, f"{'sum' if p['KIND'] else 'maximum'} of {p['N']}")
         case "fifo":
             high = marks.get(instance["layer"])
             return (
