@@ -570,7 +570,14 @@ def _input(r: Reader, value: Any, annotated: dict[str, str]) -> str:
     frame = []
     for i, d in enumerate(dims):
         if i == 0:
-            r.batch = d.dim_value or 1
+            r.batch = max(int(d.dim_value), 1)
+            if r.batch != 1:
+                shape = ", ".join(str(n.dim_value or n.dim_param or "?") for n in dims)
+                r.fail(
+                    f"input '{value.name}' [{shape}] holds {r.batch} frames at once; export it with one (in Brevitas: "
+                    "export_qonnx with args of batch 1) or with a dynamic batch axis",
+                    False,
+                )
         elif d.dim_value <= 0:
             r.fail(
                 f"input '{value.name}': axis {i} ('{d.dim_param or '?'}') has no fixed size; "

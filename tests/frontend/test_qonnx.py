@@ -111,6 +111,28 @@ def test_a_dynamic_axis_other_than_the_batch_is_refused() -> None:
         read_qonnx(model.SerializeToString())
 
 
+def test_a_batch_fixed_in_the_graph_is_refused_with_input_shape_and_way_out() -> None:
+    net = Net((2, 2))
+    net.then("Reshape", net.const([32, 4], np.int64))
+    net.x = net.quant(net.x, 0.5)
+    model = net.model()
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 32
+    with pytest.raises(ModelError) as e:
+        read_qonnx(model.SerializeToString())
+    assert str(e.value).splitlines() == [
+        "model: 1 problem:",
+        "  - input 'x' [32, 2, 2] holds 32 frames at once; export it with one (in Brevitas: export_qonnx with args of "
+        "batch 1) or with a dynamic batch axis",
+    ]
+
+
+@pytest.mark.parametrize("size", [0, -1, 1])
+def test_a_batch_axis_of_one_or_of_no_size_is_one_frame(size: int) -> None:
+    model = small().model()
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = size
+    assert read_qonnx(model.SerializeToString()).tensor("x").shape == (4,)
+
+
 def test_a_dynamic_batch_axis_is_fine_even_through_shape_arithmetic() -> None:
     net = Net((2, 2))
     shape = net.add("Shape", "x")
