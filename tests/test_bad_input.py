@@ -174,7 +174,8 @@ def test_an_untested_verilator_is_exit_3_with_both_versions(place, tmp_path, mon
 @pytest.mark.train
 def test_python_and_the_command_line_train_the_same_bytes_whatever_torch_was_set_to(tmp_path):
     """Both use one thread; the caller's setting comes back."""
-    torch = pytest.importorskip("torch")
+    import torch
+
     import hwq as package
 
     before = torch.get_num_threads()

@@ -162,7 +162,6 @@ def test_the_thousand_jet_sample_is_labelled_as_no_benchmark(tmp_path):
 
 
 def test_digits_need_no_files_and_no_frame_is_in_both_parts(tmp_path):
-    pytest.importorskip("sklearn")
     d = load("digits", tmp_path)
     assert d.input_shape == (8, 8)
     assert len(d.x_train) + len(d.x_test) == 1797

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
+import torch
+from hwq_models.nets.cnn import CNN
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.core.onnx_exec import execute_onnx
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("brevitas")
-
-import onnx  # noqa: E402
-from hwq_models.nets.cnn import CNN  # noqa: E402
-from qonnx.core.modelwrapper import ModelWrapper  # noqa: E402
-from qonnx.core.onnx_exec import execute_onnx  # noqa: E402
-
-from hwq import record  # noqa: E402
-from hwq.data import Encoding  # noqa: E402
-from hwq.errors import ConfigError  # noqa: E402
-from hwq.flow import infer  # noqa: E402
-from hwq.flow.model import load_model  # noqa: E402
-from hwq.nn import train as training  # noqa: E402
-from hwq.nn.evaluate import load_run, logits, predictions, quantizer_outputs  # noqa: E402
-from hwq.nn.export import to_onnx  # noqa: E402
-from hwq.nn.images import Images, augment  # noqa: E402
-from hwq.nn.prepare import build, net_frame, prepare  # noqa: E402
-from hwq.nn.quant import calibrate  # noqa: E402
-from hwq.nn.recipe import IMAGE_NET, Augment, Recipe, load_recipe, parse_recipe, shipped_recipes  # noqa: E402
-from hwq.nn.train import distillation, train  # noqa: E402
+from hwq import record
+from hwq.data import Encoding
+from hwq.errors import ConfigError
+from hwq.flow import infer
+from hwq.flow.model import load_model
+from hwq.nn import train as training
+from hwq.nn.evaluate import load_run, logits, predictions, quantizer_outputs
+from hwq.nn.export import to_onnx
+from hwq.nn.images import Images, augment
+from hwq.nn.prepare import build, net_frame, prepare
+from hwq.nn.quant import calibrate
+from hwq.nn.recipe import IMAGE_NET, Augment, Recipe, load_recipe, parse_recipe, shipped_recipes
+from hwq.nn.train import distillation, train
 
 LOADER = """
 import numpy as np

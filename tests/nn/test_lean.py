@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from brevitas import nn as qnn
+from brevitas.core.quant import BinaryQuant, ClampedBinaryQuant, IntQuant
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("brevitas")
-
-from brevitas import nn as qnn  # noqa: E402
-from brevitas.core.quant import BinaryQuant, ClampedBinaryQuant, IntQuant  # noqa: E402
-
-from hwq.nn import quant  # noqa: E402
-from hwq.nn.quant import QuantSpec, Uniform  # noqa: E402
+from hwq.nn import quant
+from hwq.nn.quant import QuantSpec, Uniform
 
 SPECS = [
     QuantSpec(4, signed=False, scale="float"),

@@ -6,27 +6,24 @@ import lzma
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+import torch
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.core.onnx_exec import execute_onnx
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("brevitas")
-
-import onnx  # noqa: E402
-from qonnx.core.modelwrapper import ModelWrapper  # noqa: E402
-from qonnx.core.onnx_exec import execute_onnx  # noqa: E402
-
-from hwq import record  # noqa: E402
-from hwq.data import Encoding  # noqa: E402
-from hwq.data import load as load_data  # noqa: E402
-from hwq.errors import ConfigError, ModelError  # noqa: E402
-from hwq.flow.against import against, check  # noqa: E402
-from hwq.flow.model import load_model  # noqa: E402
-from hwq.nn import train as training  # noqa: E402
-from hwq.nn.evaluate import load_run, logits, predictions, quantizer_outputs  # noqa: E402
-from hwq.nn.prepare import build, prepare  # noqa: E402
-from hwq.nn.publish import publish  # noqa: E402
-from hwq.nn.recipe import Recipe, load_recipe, parse_recipe  # noqa: E402
-from hwq.nn.train import lr_factor, train  # noqa: E402
+from hwq import record
+from hwq.data import Encoding
+from hwq.data import load as load_data
+from hwq.errors import ConfigError, ModelError
+from hwq.flow.against import against, check
+from hwq.flow.model import load_model
+from hwq.nn import train as training
+from hwq.nn.evaluate import load_run, logits, predictions, quantizer_outputs
+from hwq.nn.prepare import build, prepare
+from hwq.nn.publish import publish
+from hwq.nn.recipe import Recipe, load_recipe, parse_recipe
+from hwq.nn.train import lr_factor, train
 
 LOADER = """
 import numpy as np

@@ -6,15 +6,12 @@ import warnings
 from itertools import pairwise
 from pathlib import Path
 
+import brevitas.nn as qnn
 import numpy as np
 import pytest
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("brevitas")
-
-import brevitas.nn as qnn  # noqa: E402
-from brevitas.export import export_qonnx  # noqa: E402
-from brevitas.quant import (  # noqa: E402
+import torch
+from brevitas.export import export_qonnx
+from brevitas.quant import (
     Int8ActPerTensorFloat,
     Int8WeightPerChannelFloat,
     Int8WeightPerTensorFloat,
@@ -23,11 +20,11 @@ from brevitas.quant import (  # noqa: E402
     SignedBinaryWeightPerTensorConst,
     Uint8ActPerTensorFloat,
 )
-from torch import nn  # noqa: E402
+from torch import nn
 
-from hwq.frontend import read_qonnx  # noqa: E402
-from hwq.golden import bounds, count_differences, decisions  # noqa: E402
-from tests.agreement import assert_int_graph_is_exact  # noqa: E402
+from hwq.frontend import read_qonnx
+from hwq.golden import bounds, count_differences, decisions
+from tests.agreement import assert_int_graph_is_exact
 
 WIDTHS = (24, 12, 10, 6)
 
