@@ -146,9 +146,7 @@ def _round_floats(r: NDArray[np.float64], rounding: str) -> NDArray[Any]:
 
 
 def _rank(a: ObjectArray, ndim: int) -> ObjectArray:
-    return (
-        a.reshape((1,) * (ndim - a.ndim) + a.shape) if a.ndim < ndim else a.reshape(a.shape[a.ndim - ndim :])
-    )
+    return a.reshape((1,) * (ndim - a.ndim) + a.shape) if a.ndim < ndim else a.reshape(a.shape[a.ndim - ndim :])
 
 
 def integer_grid(x: Const, max_bits: int = 16) -> Const | None:

@@ -46,8 +46,7 @@ def _quant_op(s: Site) -> tuple[ops.Quant, ObjectArray, ObjectArray]:
     for i, z in enumerate(zero.ravel()):
         if z.denominator != 1:
             raise Problem(
-                f"zero point {float(z):g} (index {i}) is off the integer grid of the quantizer; "
-                "round it to an integer",
+                f"zero point {float(z):g} (index {i}) is off the integer grid of the quantizer; round it to an integer",
                 False,
             )
     signed, narrow = s.attr("signed"), s.attr("narrow")
@@ -173,9 +172,7 @@ def _binary(s: Site) -> None:
     if not left and not right:
         (a, fa), (b, fb) = s.frame(0), s.frame(1)
         if fa != fb or kind not in ("Add", "Sub"):
-            raise Problem(
-                f"{kind} of two computed tensors of shapes {fa} and {fb}; only Add and Sub of equal shapes"
-            )
+            raise Problem(f"{kind} of two computed tensors of shapes {fa} and {fb}; only Add and Sub of equal shapes")
         if kind == "Sub":
             s.affine(b, -ONE, ZERO, fb, output=f"{s.node.output[0]}.minus")
             b = f"{s.node.output[0]}.minus"
@@ -204,9 +201,7 @@ def _batchnorm(s: Site) -> None:
     if s.attr("training_mode", 0):
         raise Problem("training_mode=1; export the model in eval mode")
     x, frame = s.frame()
-    gamma, beta, mean, var = (
-        s.const(i, w).values() for i, w in ((1, "scale"), (2, "bias"), (3, "mean"), (4, "var"))
-    )
+    gamma, beta, mean, var = (s.const(i, w).values() for i, w in ((1, "scale"), (2, "bias"), (3, "mean"), (4, "var")))
     var = np.asarray(var + Fraction(float(s.attr("epsilon", 1e-5))), dtype=object)
     for i, v in enumerate(var.ravel()):
         if v <= 0:
@@ -464,17 +459,11 @@ def read_qonnx(source: str | Path | bytes, name: str | None = None, where: str |
     try:
         model = onnx.load_model_from_string(raw)
     except (DecodeError, ValueError, TypeError) as e:
-        raise ModelError(
-            f"{where}: not an ONNX file, or a damaged one ({e}); export the model again"
-        ) from None
+        raise ModelError(f"{where}: not an ONNX file, or a damaged one ({e}); export the model again") from None
     if not model.graph.node and not model.graph.input:
         raise ModelError(f"{where}: not an ONNX file, or an empty one; export the model again")
     if name is None:
-        stem = (
-            "model"
-            if isinstance(source, bytes)
-            else Path(source).name.removesuffix(".xz").removesuffix(".onnx")
-        )
+        stem = "model" if isinstance(source, bytes) else Path(source).name.removesuffix(".xz").removesuffix(".onnx")
         name = stem
     return _read(model, where, re.sub(r"\W+", "_", name).strip("_") or "model")
 
@@ -499,9 +488,7 @@ def _read(model: Any, where: str, name: str) -> Graph:
         raise kind(f"{where}: {len(r.problems)} problem{'s' * (len(r.problems) > 1)}:\n{lines}{tail}")
     live = _live(r.nodes, outputs)
     keep = {t for n in live for t in (*n.inputs, *n.outputs)} | set(inputs)
-    return Graph(
-        name, "real", inputs, outputs, live, {k: t for k, t in r.tensors.items() if k in keep}, r.blobs
-    )
+    return Graph(name, "real", inputs, outputs, live, {k: t for k, t in r.tensors.items() if k in keep}, r.blobs)
 
 
 def _live(nodes: list[Node], outputs: tuple[str, ...]) -> tuple[Node, ...]:
@@ -634,11 +621,7 @@ def _read_node(r: Reader, node: Any, name: str) -> None:
         if missing:
             raise Problem(f"input '{missing[0]}' comes from no node, input or initializer", False)
         if node.op_type == "Shape":
-            whole = (
-                r.consts[sources[0]].shape
-                if sources[0] in r.consts
-                else (r.batch, *r.tensors[sources[0]].shape)
-            )
+            whole = r.consts[sources[0]].shape if sources[0] in r.consts else (r.batch, *r.tensors[sources[0]].shape)
             r.consts[node.output[0]] = as_const(np.array(whole, dtype=np.int64))
             return
         if node.op_type == "Constant" or (sources and all(i in r.consts for i in sources)):

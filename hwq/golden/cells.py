@@ -155,9 +155,7 @@ def from_floats(x: NDArray[Any]) -> Cells:
     return from_numbers(x.reshape(len(x), -1), group, lambda v, _: exact(v))
 
 
-def from_numbers(
-    x: NDArray[Any], group: NDArray[np.int64], meaning: Callable[[Any, int], Exact]
-) -> Cells:
+def from_numbers(x: NDArray[Any], group: NDArray[np.int64], meaning: Callable[[Any, int], Exact]) -> Cells:
     """Numbers [N, n] -> Cells of meaning(number, group)."""
     codes, tables = np.empty(x.shape, dtype=np.intp), []
     order = np.argsort(group, kind="stable")
@@ -169,9 +167,7 @@ def from_numbers(
 
 
 def _gcd(a: Fraction, b: Fraction) -> Fraction:
-    return Fraction(
-        gcd(a.numerator * b.denominator, b.numerator * a.denominator), a.denominator * b.denominator
-    )
+    return Fraction(gcd(a.numerator * b.denominator, b.numerator * a.denominator), a.denominator * b.denominator)
 
 
 def total(values: Sequence[Exact]) -> Exact:
@@ -206,7 +202,5 @@ def _sign(v: mpmath.mpf) -> int:
     if v == 0:
         return 0
     if abs(v) < CLOSE:
-        raise VerifyError(
-            "real", ["a value lies within 1e-85 of a decision, where 120 digits can't tell its side"]
-        )
+        raise VerifyError("real", ["a value lies within 1e-85 of a decision, where 120 digits can't tell its side"])
     return 1 if v > 0 else -1

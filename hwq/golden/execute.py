@@ -48,19 +48,14 @@ def execute(
         graph = _widened(graph, given)
     arrays = _checked(graph, inputs)
     wanted = (
-        {"all": set(graph.tensors), "outputs": set(graph.outputs)}.get(keep)
-        if isinstance(keep, str)
-        else set(keep)
+        {"all": set(graph.tensors), "outputs": set(graph.outputs)}.get(keep) if isinstance(keep, str) else set(keep)
     )
     if wanted is None or not wanted <= set(graph.tensors):
         raise DataError(
-            f"keep={keep!r}: 'all', 'outputs' or names of tensors are needed; this graph has "
-            f"{', '.join(graph.tensors)}"
+            f"keep={keep!r}: 'all', 'outputs' or names of tensors are needed; this graph has {', '.join(graph.tensors)}"
         )
     frames = len(next(iter(arrays.values())))
-    out = {
-        t: np.empty((frames, *graph.tensor(t).shape), dtype=np.int64) for t in graph.tensors if t in wanted
-    }
+    out = {t: np.empty((frames, *graph.tensor(t).shape), dtype=np.int64) for t in graph.tensors if t in wanted}
     steps = [(n, _RUN[type(n.op)](graph, n)) for n in graph.nodes]
     last = {t: i for i, n in enumerate(graph.nodes) for t in n.inputs}
     chunk = _chunk(graph, last)
@@ -123,9 +118,7 @@ def host_quantize(graph: Graph, inputs: Sequence[NDArray[Any]] | Mapping[str, ND
         falling = None if host.falling is None else graph.array(host.falling)
         y = np.empty(x.shape, dtype=images.small(t))
         for start in range(0, len(x), CHUNK):
-            y[start : start + CHUNK] = count_thresholds(
-                x[start : start + CHUNK], thresholds, host.offset, falling
-            )
+            y[start : start + CHUNK] = count_thresholds(x[start : start + CHUNK], thresholds, host.offset, falling)
         found.append(y)
     return found
 
@@ -133,8 +126,7 @@ def host_quantize(graph: Graph, inputs: Sequence[NDArray[Any]] | Mapping[str, ND
 def _flat(t: Tensor, x: NDArray[Any]) -> NDArray[Any]:
     if x.ndim < 1 or len(x) < 1 or int(np.prod(x.shape[1:])) != t.size:
         raise DataError(
-            f"input '{t.name}': array of shape {x.shape}; "
-            f"[frames, ...] with {t.size} values per frame is needed"
+            f"input '{t.name}': array of shape {x.shape}; [frames, ...] with {t.size} values per frame is needed"
         )
     return x.reshape(len(x), *t.shape)
 
@@ -142,19 +134,13 @@ def _flat(t: Tensor, x: NDArray[Any]) -> NDArray[Any]:
 def _checked(graph: Graph, inputs: Sequence[AnyInt] | Mapping[str, AnyInt]) -> dict[str, AnyInt]:
     named = dict(inputs) if isinstance(inputs, Mapping) else dict(zip(graph.inputs, inputs, strict=False))
     missing = [n for n in graph.inputs if n not in named]
-    if (
-        missing
-        or len(named) != len(graph.inputs)
-        or (not isinstance(inputs, Mapping) and len(inputs) != len(named))
-    ):
+    if missing or len(named) != len(graph.inputs) or (not isinstance(inputs, Mapping) and len(inputs) != len(named)):
         raise DataError(f"{len(inputs)} input arrays; needed: {', '.join(graph.inputs)}")
     out: dict[str, AnyInt] = {}
     for name in graph.inputs:
         t, x = graph.tensor(name), np.asarray(named[name])
         if x.dtype.kind not in "iub":
-            raise DataError(
-                f"input '{name}': {x.dtype} values; integers are needed (host_quantize makes them)"
-            )
+            raise DataError(f"input '{name}': {x.dtype} values; integers are needed (host_quantize makes them)")
         if len(t.shape) == 3 and x.shape[1:] not in (t.shape, (t.size,)):
             raise DataError(
                 f"input '{name}': integers of shape {x.shape}; [frames, {', '.join(map(str, t.shape))}] is needed, "
@@ -162,14 +148,10 @@ def _checked(graph: Graph, inputs: Sequence[AnyInt] | Mapping[str, AnyInt]) -> d
             )
         x = _flat(t, x)
         if (int(x.min()) < max(t.lo) or int(x.max()) > min(t.hi)) and np.any((x < t.lo) | (x > t.hi)):
-            raise DataError(
-                f"input '{name}': values {x.min()}..{x.max()} leave the range {min(t.lo)}..{max(t.hi)}"
-            )
+            raise DataError(f"input '{name}': values {x.min()}..{x.max()} leave the range {min(t.lo)}..{max(t.hi)}")
         out[name] = x
     if len({len(x) for x in out.values()}) > 1:
-        raise DataError(
-            f"inputs of different numbers of frames: {', '.join(f'{n} {len(x)}' for n, x in out.items())}"
-        )
+        raise DataError(f"inputs of different numbers of frames: {', '.join(f'{n} {len(x)}' for n, x in out.items())}")
     return out
 
 

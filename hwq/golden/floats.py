@@ -74,9 +74,7 @@ def _float_op(graph: Graph, op: ops.Op, xs: list[NDArray[Any]], dtype: type[np.f
         case ops.LeakyRelu():
             return np.where(x >= 0, x, x * dtype(float(fractions(np.array([op.alpha]))[0])))
         case ops.Clip():
-            lo, hi = (
-                None if t is None else dtype(float(fractions(np.array([t]))[0])) for t in (op.lo, op.hi)
-            )
+            lo, hi = (None if t is None else dtype(float(fractions(np.array([t]))[0])) for t in (op.lo, op.hi))
             return np.clip(x, lo, hi)
         case ops.Sigmoid():
             return 1 / (1 + np.exp(-x))
@@ -99,11 +97,7 @@ def _float_op(graph: Graph, op: ops.Op, xs: list[NDArray[Any]], dtype: type[np.f
         case ops.Quant():
             s, z = param(op.scale), param(op.zero)
             y = x / s + z
-            q = (
-                np.where(y >= 0, 1, -1)
-                if op.bipolar
-                else _float_round(np.clip(y, op.qmin, op.qmax), op.rounding)
-            )
+            q = np.where(y >= 0, 1, -1) if op.bipolar else _float_round(np.clip(y, op.qmin, op.qmax), op.rounding)
             return ((q - z) * s).astype(dtype)
     return x
 

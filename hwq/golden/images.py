@@ -117,9 +117,7 @@ def _matvec(graph: Graph, n: Node) -> Callable[..., AnyInt]:
         if not isinstance(x, Lazy):
             return np.asarray(product([x]))
         frames = len(x.padded)
-        parts = [
-            product(list(x.part(slice(i, min(i + step, frames))).taps())) for i in range(0, frames, step)
-        ]
+        parts = [product(list(x.part(slice(i, min(i + step, frames))).taps())) for i in range(0, frames, step)]
         return np.asarray(parts[0] if len(parts) == 1 else np.concatenate(parts))
 
     return run

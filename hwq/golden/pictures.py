@@ -51,9 +51,7 @@ def convolve(x: Array, w: Array, op: ops.Conv) -> Array:
     y: Array | None = None
     for ky, kx, piece in taps(x, (kh, kw), op, 0):
         parts = [
-            np.tensordot(
-                piece[:, g * per : (g + 1) * per], w[g * rows : (g + 1) * rows, :, ky, kx], axes=((1,), (1,))
-            )
+            np.tensordot(piece[:, g * per : (g + 1) * per], w[g * rows : (g + 1) * rows, :, ky, kx], axes=((1,), (1,)))
             for g in range(op.groups)
         ]
         one = np.moveaxis(np.concatenate(parts, axis=-1), -1, 1)

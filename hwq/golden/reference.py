@@ -141,9 +141,7 @@ def _mean(x: Cells, f: Callable[[NDArray[Any]], NDArray[Any]], n: int) -> Cells:
     found = x.whole()
     if found is not None:
         y, step = f(found[0]), found[1]
-        return from_numbers(
-            y.reshape(len(y), -1), _channels(y.shape[1:]), lambda v, _: Fraction(int(v)) * step / n
-        )
+        return from_numbers(y.reshape(len(y), -1), _channels(y.shape[1:]), lambda v, _: Fraction(int(v)) * step / n)
     with mpmath.workdps(DIGITS):
         tables = [np.array([mpf(v) for v in t] + [None], dtype=object)[:-1] for t in x.tables]
         y = f(x.gather(tables)) / n
@@ -229,9 +227,7 @@ def _elementwise(graph: Graph, op: ops.Op, frame: tuple[int, ...]) -> Any:
             lo, hi = (None if t is None else Fraction(t) for t in (op.lo, op.hi))
             return lambda v, c: cut(v, lo, hi)
         case ops.LeakyRelu():
-            return lambda v, c: (
-                v if not exceeds(Fraction(0), v) else linear(v, Fraction(op.alpha), Fraction(0))
-            )
+            return lambda v, c: v if not exceeds(Fraction(0), v) else linear(v, Fraction(op.alpha), Fraction(0))
         case ops.Abs():
             return lambda v, c: linear(v, Fraction(-1), Fraction(0)) if exceeds(Fraction(0), v) else v
         case ops.Sigmoid():
@@ -337,9 +333,7 @@ def _round(y: Exact, mode: str) -> int:
         if not isinstance(y, Fraction):
             near = mpmath.nint(2 * y) / 2
             if abs(y - near) < CLOSE:
-                raise VerifyError(
-                    "real", ["a value lies within 1e-85 of a rounding edge, where 120 digits can't tell"]
-                )
+                raise VerifyError("real", ["a value lies within 1e-85 of a rounding edge, where 120 digits can't tell"])
         floor = (lambda v: v.__floor__()) if isinstance(y, Fraction) else (lambda v: int(mpmath.floor(v)))
         half: Any = HALF if isinstance(y, Fraction) else mpmath.mpf(1) / 2
         size, sign = abs(y), -1 if y < 0 else 1

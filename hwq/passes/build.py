@@ -239,9 +239,7 @@ def add_combine(
     bases = [base for base, _ in pending.terms]
     b.emit(name, op, bases, output, lo, hi, real, pending.source, pending.shape)
     if any(int(v) != 1 for m in mul for v in m):
-        b.notes.append(
-            f"layer '{name}': scales that differ are brought together by multipliers of up to {bits} bits"
-        )
+        b.notes.append(f"layer '{name}': scales that differ are brought together by multipliers of up to {bits} bits")
 
 
 def short(values: IntArray) -> IntArray:

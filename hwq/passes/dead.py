@@ -20,16 +20,12 @@ def _notes(graph: Graph, n: Node) -> list[str]:
     if isinstance(n.op, ops.Step | ops.Table):
         stuck = [c for c, (lo, hi) in enumerate(zip(t.lo, t.hi, strict=True)) if lo == hi]
         if stuck:
-            found.append(
-                f"layer '{n.name}': {len(stuck)} of {t.channels} outputs never change ({_some(stuck)})"
-            )
+            found.append(f"layer '{n.name}': {len(stuck)} of {t.channels} outputs never change ({_some(stuck)})")
     if isinstance(n.op, ops.MatVec):
         w = graph.array(n.op.weight)
         zero = np.nonzero(~w.any(axis=0))[0].tolist()
         if zero:
-            found.append(
-                f"layer '{n.name}': {len(zero)} of {w.shape[1]} inputs have zero weights ({_some(zero)})"
-            )
+            found.append(f"layer '{n.name}': {len(zero)} of {w.shape[1]} inputs have zero weights ({_some(zero)})")
     return found
 
 

@@ -30,9 +30,7 @@ def lower_matmul(b: Build, node: Node, op: ops.MatMul) -> Value:
     return product(b, node, b.layer(node, "fc"), (value.base, line), columns, s, ops.MatVec("", op.code))
 
 
-def product(
-    b: Build, node: Node, name: str, x: tuple[str, Line], w: IntArray, s: Rationals, op: ops.MatVec
-) -> Value:
+def product(b: Build, node: Node, name: str, x: tuple[str, Line], w: IntArray, s: Rationals, op: ops.MatVec) -> Value:
     """sum_k s_m W_mk (a_k x_k + b_k) = s_m a sum_k W_mk x_k + s_m sum_k W_mk b_k at every position, with a_k = a n_k
     folded into W.
 
@@ -47,7 +45,9 @@ def product(
         seen = np.arange(len(lo))[None, :]
     folded, step, code = _fold_scales(b, name, w, line.mul, op.code, seen)
     rows = _row_sums(w, line.add, seen)
-    xnor = isinstance(code, ops.Bipolar) and _is_bipolar(line, lo, hi)
+    # Hardware fills the gaps between groups with zeros, which XNOR can't have; a depthwise op has no gaps.
+    dense = op.groups in (1, len(w)) and (op.groups == 1 or w.shape[1] == op.taps)
+    xnor = dense and isinstance(code, ops.Bipolar) and _is_bipolar(line, lo, hi)
     op = replace(op, weight=b.blob(folded), code=code, xnor=xnor)
     acc_lo, acc_hi = product_range(op, folded, lo, hi)
     if xnor:

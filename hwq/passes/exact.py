@@ -19,9 +19,7 @@ from hwq.errors import VerifyError
 
 DIGITS = 100
 UNDECIDABLE = mpmath.mpf(10) ** -85
-SATURATED = (
-    170  # 1 - sigmoid(170) is 1e-74: short of its asymptote, and closer than any float constant that isn't it
-)
+SATURATED = 170  # 1 - sigmoid(170) is 1e-74: short of its asymptote, and closer than any float constant that isn't it
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +140,4 @@ def common_step(values: list[Fraction]) -> Fraction:
 
 
 def _gcd(a: Fraction, b: Fraction) -> Fraction:
-    return Fraction(
-        gcd(a.numerator * b.denominator, b.numerator * a.denominator), a.denominator * b.denominator
-    )
+    return Fraction(gcd(a.numerator * b.denominator, b.numerator * a.denominator), a.denominator * b.denominator)

@@ -187,9 +187,7 @@ class Order:
         self.lo, self.hi = lo, hi
         self.signs = [sign(a) for a, _ in pairs]
         self.order = [(c, d) for c in range(n) for d in range(n) if c != d]
-        self.exact = {
-            (c, d): _beaten(pairs[c], pairs[d], self._x(c), self._x(d), d < c) for c, d in self.order
-        }
+        self.exact = {(c, d): _beaten(pairs[c], pairs[d], self._x(c), self._x(d), d < c) for c, d in self.order}
 
     def _x(self, c: int) -> IntArray:
         return np.arange(self.lo[c], self.hi[c] + 1)
@@ -213,9 +211,7 @@ class Order:
         return np.clip(count, 0, high - low + 1).astype(np.int64)
 
 
-def _beaten(
-    c: tuple[Number, Number], d: tuple[Number, Number], x: IntArray, ys: IntArray, strict: bool
-) -> IntArray:
+def _beaten(c: tuple[Number, Number], d: tuple[Number, Number], x: IntArray, ys: IntArray, strict: bool) -> IntArray:
     """For every x: how many y in ys have a_d y + b_d <= a_c x + b_c (< if strict). Floats steer, exactness
     decides.
     """
@@ -226,9 +222,7 @@ def _beaten(
         a = to_mpf(d[0])
         ratio, shift = float(to_mpf(c[0]) / a), float((to_mpf(c[1]) - to_mpf(d[1])) / a)
     if max(abs(shift), float(np.abs(x * ratio).max())) > 1e12:  # past what float64 places to within one
-        return np.array(
-            [_search(c, d, int(v), ys[:: 1 if up > 0 else -1], strict) for v in x], dtype=np.int64
-        )
+        return np.array([_search(c, d, int(v), ys[:: 1 if up > 0 else -1], strict) for v in x], dtype=np.int64)
     r = x * ratio + shift  # a_d y + b_d meets a_c x + b_c at y = r
     r = np.clip(r, ys[0] - 2.0, ys[-1] + 2.0)
     near = np.abs(r - np.round(r)) <= 1e-7 * (1 + np.abs(r) + np.abs(x * ratio) + abs(shift))

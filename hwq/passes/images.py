@@ -239,9 +239,7 @@ def _one_scale(b: Build, node: Node, name: str, value: Value, period: int) -> Va
     return replace(value, base=out, chain=chain)
 
 
-def _window(
-    b: Build, node: Node, name: str, value: Value, op: ops.Window, line: Line | None
-) -> tuple[str, Line]:
+def _window(b: Build, node: Node, name: str, value: Value, op: ops.Window, line: Line | None) -> tuple[str, Line]:
     """(tensor [OH, OW, KH*KW*C], line per channel of it); the image itself where one pixel is the window."""
     line = line or Line(ONE, ZERO)
     taps = op.kernel[0] * op.kernel[1]
@@ -300,9 +298,7 @@ def _turned(b: Build, node: Node, name: str, value: Value, signs: list[int]) -> 
     op = ops.Combine((b.blob(mul),), b.blob(np.zeros(1, dtype=np.int64)))
     turn = b.name(f"{name}_sign")
     lo, hi = ends.min(axis=0), ends.max(axis=0)
-    out = b.emit(
-        turn, op, [value.base], f"{turn}_out", lo, hi, real_of(chain, value.channels), node.name, value.shape
-    )
+    out = b.emit(turn, op, [value.base], f"{turn}_out", lo, hi, real_of(chain, value.channels), node.name, value.shape)
     return replace(value, base=out, chain=chain)
 
 

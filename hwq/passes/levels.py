@@ -70,14 +70,10 @@ def levels(graph: Graph, op: ops.Op) -> Levels:
         case ops.Quant():
             scale, z = rationals(graph, op.scale), rationals(graph, op.zero)
             edges = [
-                (k - edge[0], edge[1])
-                for k in range(op.qmin + 1, op.qmax + 1)
-                for edge in (_EDGES[op.rounding](k),)
+                (k - edge[0], edge[1]) for k in range(op.qmin + 1, op.qmax + 1) for edge in (_EDGES[op.rounding](k),)
             ]
             n = max(len(scale), len(z))
-            rows = tuple(
-                tuple(((v - at(z, c)) * at(scale, c), closed) for v, closed in edges) for c in range(n)
-            )
+            rows = tuple(tuple(((v - at(z, c)) * at(scale, c), closed) for v, closed in edges) for c in range(n))
             return Levels(rows, op.qmin, scale, tuple(-at(z, c) * at(scale, c) for c in range(n)))
         case ops.MultiThreshold():
             t = fractions(graph.array(op.thresholds))
@@ -89,6 +85,4 @@ def levels(graph: Graph, op: ops.Op) -> Levels:
 def _bipolar(scale: Rationals, zero: Rationals) -> Levels:
     n = max(len(scale), len(zero))
     rows = tuple((((-at(zero, c)) * at(scale, c), True),) for c in range(n))
-    return Levels(
-        rows, 0, tuple(2 * s for s in scale), tuple((-1 - at(zero, c)) * at(scale, c) for c in range(n))
-    )
+    return Levels(rows, 0, tuple(2 * s for s in scale), tuple((-1 - at(zero, c)) * at(scale, c) for c in range(n)))

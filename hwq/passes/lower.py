@@ -81,9 +81,7 @@ def _lower(b: Build, node: Node) -> Value:
     if isinstance(node.op, ops.IMAGE_OPS):
         return lower_image(b, node)
     if any(isinstance(f, Bend) and isinstance(f.op, ops.Softmax) for f in value.chain.fns):
-        raise UnsupportedOp(
-            f"node '{node.name}': Softmax is supported before ArgMax and at the end of a network only"
-        )
+        raise UnsupportedOp(f"node '{node.name}': Softmax is supported before ArgMax and at the end of a network only")
     value, params = parameters(b, node, value)
     chain = value.chain
     for fn in functions(params, node.op):
@@ -106,9 +104,7 @@ def _output(b: Build, name: str) -> str:
     if value.floating:
         raise UnsupportedOp(f"graph output '{name}': no quantizer between it and the graph input")
     chain = value.chain
-    softmax = (
-        bool(chain.fns) and isinstance(chain.fns[-1], Bend) and isinstance(chain.fns[-1].op, ops.Softmax)
-    )
+    softmax = bool(chain.fns) and isinstance(chain.fns[-1], Bend) and isinstance(chain.fns[-1].op, ops.Softmax)
     chain = strip_monotone(Chain(chain.fns[:-1]) if softmax else chain)
     if chain != value.chain:
         b.notes.append(
@@ -124,8 +120,10 @@ def _output(b: Build, name: str) -> str:
     t = b.tensors[value.base]
     real = real_of(chain, t.channels)
     turned = value.base in b.decided and b.layouts.get(value.base) != layout_of(value.order, value.shape)
-    if turned or value.base in b.real.inputs or any(
-        name != o and b.values[o].base == value.base for o in b.real.outputs if o in b.values
+    if (
+        turned
+        or value.base in b.real.inputs
+        or any(name != o and b.values[o].base == value.base for o in b.real.outputs if o in b.values)
     ):
         copy = b.name(f"{b.stem(value.base)}_copy")
         one, zero = np.ones(1, dtype=np.int64), np.zeros(1, dtype=np.int64)
@@ -150,8 +148,7 @@ def _finish(b: Build, outputs: tuple[str, ...]) -> Graph:
         taken = {t for t in (*b.tensors, *rename.values()) if t != name}
         rename[name] = clean if clean not in taken and not clean[0].isdigit() else f"input{i}"
     final = tuple(
-        Node(n.name, n.op, tuple(rename.get(t, t) for t in n.inputs), n.outputs, n.source)
-        for n in reversed(nodes)
+        Node(n.name, n.op, tuple(rename.get(t, t) for t in n.inputs), n.outputs, n.source) for n in reversed(nodes)
     )
     missing = [n for n in b.real.inputs if n not in b.tensors]
     if missing:

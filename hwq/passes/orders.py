@@ -68,8 +68,11 @@ def _layouts(graph: Graph, path: list[Node], order: IntArray) -> dict[str, Layou
         t = graph.tensor(node.outputs[0])
         c = t.channels
         size = next((n for n in range(2, c + 1) if c % n**2 == 0 and np.array_equal(order, _shuffled(c, n))), None)
-        if size is None or len(t.shape) != 3 or graph.layouts.get(t.name) not in (
-            None if t.shape[:2] == (1, 1) else Layout((c, *t.shape[:2]), (1, 2, 0)),
+        if (
+            size is None
+            or len(t.shape) != 3
+            or graph.layouts.get(t.name)
+            not in (None if t.shape[:2] == (1, 1) else Layout((c, *t.shape[:2]), (1, 2, 0)),)
         ):
             return None
         found[t.name] = Layout((c // size**2, size, size, *t.shape[:2]), (3, 4, 1, 2, 0))
@@ -80,9 +83,7 @@ def _shuffled(c: int, n: int) -> IntArray:
     return np.asarray(np.arange(c).reshape(c // n**2, n, n).transpose(1, 2, 0).ravel())
 
 
-def _absorbed(
-    graph: Graph, node: Node, path: list[Node], order: IntArray, layouts: dict[str, Layout]
-) -> Graph:
+def _absorbed(graph: Graph, node: Node, path: list[Node], order: IntArray, layouts: dict[str, Layout]) -> Graph:
     blobs = dict(graph.blobs)
 
     def rows(key: BlobKey) -> BlobKey:

@@ -60,8 +60,7 @@ def add_values(b: Build, node: Node, name: str, values: list[Value]) -> Value:
     rows = max(map(len, terms.values()))
     steps = tuple(common_step([at(f, c) for f in terms.values()]) for c in range(rows))
     whole = [
-        (base, np.array([int(at(f, c) / steps[c]) for c in range(rows)], dtype=object))
-        for base, f in terms.items()
+        (base, np.array([int(at(f, c) / steps[c]) for c in range(rows)], dtype=object)) for base, f in terms.items()
     ]
     add = tuple(
         sum((at(line.add, c) for line in lines), Fraction(0)) for c in range(max(len(line.add) for line in lines))

@@ -165,5 +165,3 @@ def test_one_scale_per_output_channel_of_a_transposed_convolution_goes_along_its
     graph = read_qonnx(net.bytes())
     got = reference(graph, [x])[graph.outputs[0]].floats()
     np.testing.assert_array_equal(got, runtime(plain, x).reshape(3, -1))
-
-

@@ -175,9 +175,7 @@ def test_an_activation_without_a_quantizer_before_a_matrix_is_refused() -> None:
     net = small()
     net.then("Relu")
     net.then("MatMul", net.quant(net.const(np.ones((3, 2))), 1.0))
-    with pytest.raises(
-        UnsupportedOp, match="not followed by a quantizer; put a quantizer right before this node"
-    ):
+    with pytest.raises(UnsupportedOp, match="not followed by a quantizer; put a quantizer right before this node"):
         lower(read_qonnx(net.bytes()))
 
 
@@ -222,9 +220,7 @@ def test_weights_off_their_annotated_grid_are_refused() -> None:
 def test_weight_scales_per_column_move_to_the_input() -> None:
     net = small()
     net.x = net.quant(net.x, 0.5)
-    net.then(
-        "MatMul", net.quant(net.const(np.random.default_rng(0).normal(size=(3, 2))), [[0.25], [0.5], [0.75]])
-    )
+    net.then("MatMul", net.quant(net.const(np.random.default_rng(0).normal(size=(3, 2))), [[0.25], [0.5], [0.75]]))
     graph = assert_int_graph_is_exact(net.bytes(), frames(4))
     assert any("integer multipliers 1..3" in note for note in graph.notes)
 
@@ -254,10 +250,7 @@ def test_weights_are_rounded_exactly_where_float_division_is_wrong() -> None:
     net.then("MatMul", net.quant(net.const([[w, -w], [3 * scale / 2, scale]]), scale, rounding="HALF_UP"))
     graph = read_qonnx(net.bytes())
     got = graph.array(next(n for n in reversed(graph.nodes) if isinstance(n.op, ops.MatMul)).op.weight)
-    ratio = [
-        [Fraction(float(v)) / Fraction(float(scale)) for v in row]
-        for row in ([w, -w], [3 * scale / 2, scale])
-    ]
+    ratio = [[Fraction(float(v)) / Fraction(float(scale)) for v in row] for row in ([w, -w], [3 * scale / 2, scale])]
     want = [[(1 if v > 0 else -1) * (abs(v) + Fraction(1, 2)).__floor__() for v in row] for row in ratio]
     assert got.T.tolist() == want and want[0] == [0, 0]
 

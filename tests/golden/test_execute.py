@@ -22,9 +22,7 @@ def one(op_of: object, x: Tensor, y: Tensor, *arrays: np.ndarray, inputs: int = 
     names = tuple(f"x{i}" for i in range(inputs))
     tensors = {n: Tensor(n, x.shape, x.lo, x.hi) for n in names} | {"y": y}
     node = Node("n", op_of(*keys), names, ("y",))
-    return Graph(
-        "g", "int", names, ("y",), (node,), tensors, dict(zip(keys, blobs, strict=True)), (None,) * inputs
-    )
+    return Graph("g", "int", names, ("y",), (node,), tensors, dict(zip(keys, blobs, strict=True)), (None,) * inputs)
 
 
 @settings(max_examples=60, deadline=None)

@@ -53,9 +53,7 @@ def test_weights_quantize_to_what_rational_arithmetic_says(
     """The vectorized quantizer of constants against one Fraction at a time, on and off grid points."""
     rng = np.random.default_rng(seed)
     scale = rng.uniform(0.01, 2, (4, 1)).astype(np.float32)
-    w = np.concatenate([rng.normal(0, 3, (4, 6)), scale * rng.integers(-9, 10, (4, 6)) / 2], axis=1).astype(
-        np.float32
-    )
+    w = np.concatenate([rng.normal(0, 3, (4, 6)), scale * rng.integers(-9, 10, (4, 6)) / 2], axis=1).astype(np.float32)
     zero = fractions(rng.integers(-2, 3, 1))
     op = ops.Quant("", "", bits, signed, narrow and bits > 1, mode.upper())
     got = quantize(as_const(w), op, fractions(scale), zero)

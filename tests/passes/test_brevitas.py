@@ -47,9 +47,7 @@ class Mlp(nn.Module):
         layers: list[nn.Module] = [
             qnn.QuantIdentity(act_quant=SignedBinaryActPerTensorConst, return_quant_tensor=True)
             if bipolar
-            else qnn.QuantIdentity(
-                act_quant=Int8ActPerTensorFloat, bit_width=act_bits, return_quant_tensor=True
-            )
+            else qnn.QuantIdentity(act_quant=Int8ActPerTensorFloat, bit_width=act_bits, return_quant_tensor=True)
         ]
         for i, (a, b) in enumerate(pairwise(WIDTHS)):
             biased = not bipolar
@@ -63,9 +61,7 @@ class Mlp(nn.Module):
                 layers.append(
                     qnn.QuantIdentity(act_quant=SignedBinaryActPerTensorConst, return_quant_tensor=True)
                     if bipolar
-                    else qnn.QuantReLU(
-                        act_quant=Uint8ActPerTensorFloat, bit_width=act_bits, return_quant_tensor=True
-                    )
+                    else qnn.QuantReLU(act_quant=Uint8ActPerTensorFloat, bit_width=act_bits, return_quant_tensor=True)
                 )
         self.layers = nn.ModuleList(layers)
 
@@ -97,9 +93,7 @@ def engine(net: Mlp, x: np.ndarray, names: list[str], dtype: torch.dtype) -> dic
     def keep(_m: nn.Module, _i: object, out: object) -> None:
         found.append(getattr(out, "value", out).detach().double().numpy())
 
-    hooks = [
-        m.register_forward_hook(keep) for m in net.layers if isinstance(m, (qnn.QuantIdentity, qnn.QuantReLU))
-    ]
+    hooks = [m.register_forward_hook(keep) for m in net.layers if isinstance(m, (qnn.QuantIdentity, qnn.QuantReLU))]
     try:
         with torch.no_grad():
             net.to(dtype)(torch.from_numpy(x).to(dtype))

@@ -148,9 +148,7 @@ def test_a_table_past_the_limit_is_refused_with_its_range() -> None:
     net = matmul(start(bits=8), np.full((4, 1), 7.0))
     net.then("Abs")
     net.x = net.quant(net.x, 1.0, bits=4)
-    with pytest.raises(
-        UnsupportedOp, match="not monotone, and its input range of 7141 integers is past the 4096"
-    ):
+    with pytest.raises(UnsupportedOp, match="not monotone, and its input range of 7141 integers is past the 4096"):
         lower(read_qonnx(net.bytes()))
 
 
@@ -158,9 +156,7 @@ def test_levels_no_accumulator_reaches_are_not_kept_as_thresholds() -> None:
     net = matmul(start(2, bits=2, signed=0), np.ones((2, 1)))  # acc in 0..6, standing for 0..3
     net.x = net.quant(net.x, 1.0, bits=8)
     _, t = step_of(assert_int_graph_is_exact(net.bytes(), x_frames(2)))
-    assert t.tolist() == [
-        [2, 3, 6]
-    ]  # 0.5 is a tie that goes to 0, 1.5 one that goes to 2, 2.5 one that stays at 2
+    assert t.tolist() == [[2, 3, 6]]  # 0.5 is a tie that goes to 0, 1.5 one that goes to 2, 2.5 one that stays at 2
 
 
 def test_true_ranges_come_from_the_weights_and_the_levels_that_occur() -> None:
@@ -218,9 +214,7 @@ def test_host_thresholds_are_right_to_the_last_float() -> None:
     net.then("MatMul", net.const([[1.0]]))
     graph = lower(read_qonnx(net.bytes()))
     t = graph.array(graph.host[0].thresholds)[0]
-    x = np.concatenate([t, np.nextafter(t, np.float32(-np.inf)), [0.0, -0.0, 3e38, -3e38]]).astype(
-        np.float32
-    )[:, None]
+    x = np.concatenate([t, np.nextafter(t, np.float32(-np.inf)), [0.0, -0.0, 3e38, -3e38]]).astype(np.float32)[:, None]
     assert_int_graph_is_exact(net.bytes(), x)
 
 
@@ -286,8 +280,7 @@ def test_argmax_multipliers_keep_the_winner_for_every_value(seed: int, kind: str
         pairs = [(over_sqrt(p, Fraction(2 + i)), q) for i, (p, q) in enumerate(pairs)]
     mul, bias = order_preserving(pairs, lo, hi, "test")
     values = [
-        [affine(p, Fraction(int(x)), Fraction(0)) for x in range(lo[c], hi[c] + 1)]
-        for c, (p, _) in enumerate(pairs)
+        [affine(p, Fraction(int(x)), Fraction(0)) for x in range(lo[c], hi[c] + 1)] for c, (p, _) in enumerate(pairs)
     ]
     for i, u in enumerate(values[0]):
         for j, v in enumerate(values[1]):

@@ -30,9 +30,7 @@ EXPECTED = (
 )
 
 
-@settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(conv_nets())
 def test_random_networks_on_images_lower_to_exactly_the_reference(case: tuple[Net, np.ndarray]) -> None:
     net, x = case

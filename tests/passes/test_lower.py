@@ -13,9 +13,7 @@ from tests.qonnx_nets import Net, dense_nets
 EXPECTED = ("smallest common integer multipliers", "irrational", "feeds a second")
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(dense_nets())
 def test_random_networks_lower_to_exactly_the_reference(case: tuple[Net, np.ndarray]) -> None:
     net, x = case
