@@ -147,14 +147,13 @@ module hwq_mvu #(
       if (!rst_n) begin
         out_valid_q <= 1'b0;
         sf_q        <= '0;
-        acc_q       <= '0;
       end else begin
         if (out_load) out_valid_q <= beat_valid && last;
-        if (leave) begin
-          sf_q  <= last ? '0 : sf_q + 1'b1;
-          acc_q <= last ? '0 : sum;
-        end
+        if (leave) sf_q <= last ? '0 : sf_q + 1'b1;
       end
+      // The next sum starts by the reset input of the registers: no LUT in front of them.
+      if (!rst_n || (leave && last)) acc_q <= '0;
+      else if (leave) acc_q <= sum;
     end
     always_ff @(posedge clk) if (out_load) out_q <= sum;
   end
