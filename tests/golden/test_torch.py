@@ -179,8 +179,8 @@ def combine(d: Draw) -> Case:
     ends = [
         np.sort([np.outer(m, e).ravel() for e in (t.lo, t.hi)], axis=0) for (t, _), m in zip(drawn, muls, strict=True)
     ]
-    ends = [(op, shape, [bias + sum(np.broadcast_to(e[k], shape[2]) for e in ends) for k in (0, 1)])]
-    graph = graph_of([t for t, _ in drawn], ends, *muls, bias)
+    step = (op, shape, [bias + sum(np.broadcast_to(e[k], shape[2]) for e in ends) for k in (0, 1)])
+    graph = graph_of([t for t, _ in drawn], [step], *muls, bias)
     parts = [nchw(f) * torch.from_numpy(m).double()[:, None, None] for (_, f), m in zip(drawn, muls, strict=True)]
     return graph, [f for _, f in drawn], torch.stack(parts).sum(0) + torch.from_numpy(bias).double()[:, None, None]
 
