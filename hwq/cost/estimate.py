@@ -21,7 +21,7 @@ from hwq.dtype import IntArray
 from hwq.hw import pipeline
 from hwq.hw.design import Design, Instance
 from hwq.hw.layers import Layer
-from hwq.hw.map import weight_style
+from hwq.hw.store import weight_style
 from hwq.ir.graph import Graph
 from hwq.ir.ops import ArgMax, Bipolar, MatVec, Step, Ternary
 from hwq.targets import Target

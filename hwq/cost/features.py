@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hwq.dtype import IntArray
-from hwq.hw.map import BRAM18_SHAPES
+from hwq.hw.store import BRAM18_SHAPES
 
 Features = dict[str, Any]
 CHAIN = 4  # hwq_dot

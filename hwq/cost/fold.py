@@ -13,7 +13,7 @@ from hwq.cost.estimate import Cost, fold_costs
 from hwq.errors import ConfigError, FoldingError
 from hwq.hw.design import Fold
 from hwq.hw.layers import Layer, layers
-from hwq.hw.map import BRAM18_IN_LUT
+from hwq.hw.store import BRAM18_IN_LUT
 from hwq.ir.graph import Graph
 from hwq.targets import Target
 

@@ -48,9 +48,10 @@ def levels(design: Design) -> tuple[str, ...]:
 
 
 def replays(design: Design) -> tuple[tuple[str, str, str], ...]:
-    """(instance, input stream, output stream) of every hwq_replay; the harness counts what it holds."""
-    return tuple((i.name, design.into(i.name)[0].name, design.out_of(i.name)[0].name)
-                 for i in design.instances if i.module == "hwq_replay")
+    """(instance, input, output) of every hwq_replay between tapped streams: the harness counts what it holds."""
+    found = ((i.name, design.into(i.name)[0], design.out_of(i.name)[0])
+             for i in design.instances if i.module == "hwq_replay")
+    return tuple((name, a.name, b.name) for name, a, b in found if a.tensor and b.tensor)
 
 
 def flags(design: Design) -> tuple[str, ...]:

@@ -9,18 +9,36 @@ from dataclasses import dataclass
 from hwq.errors import UnsupportedOp
 from hwq.hw.design import Fold
 from hwq.ir.graph import Graph, Node, Tensor
-from hwq.ir.ops import ArgMax, Combine, Concat, MatVec, Pool, Reshape, Step, Table, Total, Window
+from hwq.ir.ops import (
+    ArgMax,
+    Combine,
+    Concat,
+    DepthToSpace,
+    MatVec,
+    Pool,
+    Reshape,
+    Spread,
+    Step,
+    Table,
+    Total,
+    Upsample,
+    Window,
+)
 
 POST = (Step, Table, Combine, ArgMax, Reshape)
-HEADS = (MatVec, Pool, Total, Combine, Concat)
+HEADS = (Window, MatVec, Pool, Total, Combine, Concat, Spread, Upsample, DepthToSpace)
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A window (or None), a head (matrix op, pooling, sum, join; or None), and the channelwise ops behind them.
+    """A window (or None), a head (matrix op, pooling, sum, join, resampling; or None), and the channelwise ops behind.
+
+    A Window that no matrix op or pooling takes alone is a head itself.
 
     rows: channels that PE folds (MH of a matrix); cols: what SIMD folds (MW of a matrix, the taps of a depthwise one
-    or of a pooling, 1 without); vectors: how often that happens a frame; pes, simds: legal PE and SIMD.
+    or of a pooling, 1 without); vectors: how often that happens a frame; pes, simds: legal PE and SIMD; channels: of
+    what comes in, inputs: how many vectors of them come a frame; depthwise: a matrix op in which every channel goes its
+    own way.
     """
 
     name: str
@@ -32,6 +50,9 @@ class Layer:
     vectors: int
     pes: tuple[int, ...]
     simds: tuple[int, ...]
+    channels: int
+    inputs: int
+    depthwise: bool
 
     @property
     def mat(self) -> Node | None:
@@ -54,9 +75,13 @@ class Layer:
     def result(self) -> str:
         return self.nodes[-1].outputs[0]
 
+    def lanes(self, fold: Fold) -> int:
+        """Values a beat on the way in: SIMD of a matrix op, a pixel at the most; PE where channels go their own way."""
+        return fold.pe if self.mat is None or self.depthwise else min(fold.simd, self.channels)
+
     def cycles(self, fold: Fold) -> int:
-        """Cycles a frame."""
-        return fold.cycles(self.rows, self.cols, self.vectors)
+        """Cycles a frame: of the work, or of what comes in."""
+        return max(fold.cycles(self.rows, self.cols, self.vectors), self.inputs * self.channels // self.lanes(fold))
 
 
 def identifier(name: str) -> str:
@@ -70,9 +95,9 @@ def positions(t: Tensor) -> int:
     return t.size // t.channels
 
 
-def is_depthwise(op: MatVec, channels: int) -> bool:
-    """One input channel per group, and as many outputs as inputs."""
-    return op.groups > 1 and op.groups == channels // op.taps
+def _is_depthwise(op: MatVec, columns: int, rows: int) -> bool:
+    """One input channel and one output channel per group, of inputs [taps * channels]."""
+    return op.groups > 1 and op.groups * op.taps == columns and op.groups == rows
 
 
 def layers(graph: Graph) -> tuple[Layer, ...]:
@@ -84,12 +109,12 @@ def layers(graph: Graph) -> tuple[Layer, ...]:
     for n in graph.nodes:
         before = ends.get(n.inputs[0]) if len(n.inputs) == 1 else None
         group: list[Node] | None = None
-        if isinstance(n.op, Window):
-            group = [n]
-        elif _is_head(n):
+        if isinstance(n.op, (MatVec, Pool)):
             group = before if before is not None and isinstance(before[-1].op, Window) else [n]
+        elif _is_head(n):
+            group = [n]
         elif isinstance(n.op, POST):
-            group = before if before is not None and not isinstance(before[-1].op, Window) else [n]
+            group = before or [n]
         else:
             problems.append(f"node '{n.name}': no hardware for {type(n.op).__name__}")
             continue
@@ -99,7 +124,7 @@ def layers(graph: Graph) -> tuple[Layer, ...]:
             groups.append(group)
         if uses[n.outputs[0]] == 1:
             ends[n.outputs[0]] = group
-    # A group runs when its last input is there; the order of heads is one in which every input comes first.
+    # Groups stand in the order of their first nodes; each of those comes behind the nodes that feed it.
     taken: set[str] = set()
     found = [_layer(graph, g, taken, problems) for g in groups]
     if problems:
@@ -108,13 +133,11 @@ def layers(graph: Graph) -> tuple[Layer, ...]:
 
 
 def _layer(graph: Graph, nodes: list[Node], taken: set[str], problems: list[str]) -> Layer:
-    window = nodes[0] if isinstance(nodes[0].op, Window) else None
-    rest = nodes[1:] if window is not None else nodes
-    head = rest[0] if rest and _is_head(rest[0]) else None
-    if window is not None and head is None:
-        problems.append(f"node '{window.name}': a Window must feed one MatVec or Pool, nothing else")
+    window = nodes[0] if len(nodes) > 1 and isinstance(nodes[1].op, (MatVec, Pool)) else None
+    rest = nodes if window is None else nodes[1:]
+    main = rest[0]
+    head = main if _is_head(main) else None
     post = tuple(rest[1:] if head is not None else rest)
-    main = head or rest[0] if rest else nodes[0]
     name = base = identifier(main.name)
     k = 1
     while name in taken:
@@ -126,21 +149,28 @@ def _layer(graph: Graph, nodes: list[Node], taken: set[str], problems: list[str]
     rows, cols, vectors = y.channels, 1, positions(y)
     pes = divisors(rows)
     simds: tuple[int, ...] = (1,)
+    depthwise = False
     match main.op:
         case MatVec() as op:
-            inner = graph.tensor(main.inputs[0]).channels
-            if is_depthwise(op, inner):
-                cols, simds = op.taps, (1,)
+            cols = graph.tensor(main.inputs[0]).channels
+            depthwise = _is_depthwise(op, cols, rows)
+            if depthwise:
+                cols = op.taps
             else:
-                cols = inner
-                simds = divisors(x.channels if window is not None and x.channels < inner else inner)
+                simds = divisors(x.channels)
+            if depthwise and cols > 1 and window is None:
+                problems.append(f"node '{main.name}': a depthwise matrix op needs a Window of its own before it")
         case Pool(size=size):
             cols = size
+            if window is None:
+                problems.append(f"node '{main.name}': a Pool needs a Window of its own before it")
+        case Window():
+            pes = divisors(x.channels)
         case Total():
             vectors = positions(x)
         case Concat():
             pes = divisors(math.gcd(*(graph.tensor(t).channels for t in main.inputs)))
-    return Layer(name, window, head, post, rows, cols, vectors, pes, simds)
+    return Layer(name, window, head, post, rows, cols, vectors, pes, simds, x.channels, positions(x), depthwise)
 
 
 def _is_head(n: Node) -> bool:
@@ -149,5 +179,5 @@ def _is_head(n: Node) -> bool:
 
 def divisors(n: int) -> tuple[int, ...]:
     """All divisors of n, ascending."""
-    small = [d for d in range(1, int(n**0.5) + 1) if n % d == 0]
+    small = [d for d in range(1, math.isqrt(n) + 1) if n % d == 0]
     return tuple(sorted({*small, *(n // d for d in small)}))

@@ -1,0 +1,576 @@
+"""What every operator becomes: one function per operator, which hangs its modules behind the ends it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwq import dtype
+from hwq.dtype import IntArray
+from hwq.errors import FoldingError, UnsupportedOp
+from hwq.hw import memory, pipeline
+from hwq.hw.add import add_form, add_pipe, add_rows
+from hwq.hw.design import Fold, MemFile, Param
+from hwq.hw.layers import Layer, positions
+from hwq.hw.netlist import End, Netlist
+from hwq.hw.requant import requantizer
+from hwq.hw.store import weight_style
+from hwq.hw.window import Window as Geometry
+from hwq.hw.window import depth_to_space
+from hwq.ir.graph import Graph, Node, Tensor
+from hwq.ir.ops import (
+    ArgMax,
+    Bipolar,
+    Combine,
+    Concat,
+    DepthToSpace,
+    MatVec,
+    Op,
+    Pool,
+    Reshape,
+    Spread,
+    Step,
+    Table,
+    Ternary,
+    Total,
+    Upsample,
+    Window,
+)
+from hwq.targets import Target
+
+T = TypeVar("T", bound=np.generic)
+MAX_SEARCH = 4096  # thresholds a lane may choose from: synthesis takes minutes beyond
+W_KIND = {"int": 0, "bipolar": 1, "ternary": 2, "xnor": 3}
+RESOURCE = {"auto": 1, "lut": 1, "dsp": 2}
+DSP_W = {"xc7": 25, "xcup": 27, "ecp5": 18}  # the wide operand of a DSP block (UG479, UG579, TN-02205)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a unit is built: the netlist, the layer with its folding, the part."""
+
+    net: Netlist
+    graph: Graph
+    layer: Layer
+    fold: Fold
+    target: Target
+    clock_mhz: float
+
+    def x(self, node: Node) -> Tensor:
+        return self.graph.tensor(node.inputs[0])
+
+    def y(self, node: Node) -> Tensor:
+        return self.graph.tensor(node.outputs[0])
+
+    def name(self, tag: str) -> str:
+        return f"{self.layer.name}_{tag}"
+
+    def integers(self, key: str, channels: int) -> IntArray:
+        """A blob [1 or C, ...] as int64 [C, ...]."""
+        return _rows(np.asarray(self.graph.array(key), dtype=np.int64), channels)
+
+
+# ---- matrices --------------------------------------------------------------------------------------------------------
+
+
+def matvec(at: Site, ends: list[End], node: Node, tag: str) -> End:
+    """hwq_mvu behind a window or a replay buffer; hwq_vvu where every channel goes its own way."""
+    (end,) = ends
+    layer, fold = at.layer, at.fold
+    if layer.depthwise:
+        if layer.window is not None:
+            end = _window(at, end, layer.window, 1, channels_first=True)
+        return _vvu(at, end, node)
+    passes = layer.rows // fold.pe
+    if layer.window is not None:
+        end = _window(at, end, layer.window, passes, channels_first=False)
+    elif passes > 1:
+        sf = layer.cols // fold.simd
+        params: dict[str, Param] = {"DATA_W": end.width, "BEATS": sf, "PASSES": passes, "DEPTH": 2 * sf, "STYLE": 0}
+        end = at.net.join(
+            end, at.name("replay"), "hwq_replay", layer.name, params, repeat=passes, cut=True, group=sf
+        )  # fmt: skip
+    else:
+        end = at.net.cut(end, at.name("relay"), layer.name)
+    return _mvu(at, end, node)
+
+
+def _mvu(at: Site, end: End, node: Node) -> End:
+    op, layer, fold = node.op, at.layer, at.fold
+    assert isinstance(op, MatVec)
+    y = at.y(node)
+    w = dense_weights(op, at.graph.array(op.weight))
+    kind, w_bits = weight_form(op, w)
+    sf, nf = layer.cols // fold.simd, layer.rows // fold.pe
+    dsp_w = DSP_W.get(at.target.family, 18)
+    resource = RESOURCE[fold.resource]
+    path = f"mem/{layer.name}_w.mem"
+    params: dict[str, Param] = {
+        "PE": fold.pe,
+        "SIMD": fold.simd,
+        "SF": sf,
+        "NF": nf,
+        "W_BITS": w_bits,
+        "W_KIND": kind,
+        "X_BITS": end.bits,
+        "X_SIGNED": int(end.signed),
+        "ACC_W": y.dtype.bits,
+        "ACC_SIGNED": int(y.dtype.signed),
+        "RESOURCE": resource,
+        "STYLE": weight_style(fold.pe * fold.simd * w_bits, sf * nf, fold.memory, at.target),
+        "PIPE": pipeline.mvu_pipe(fold.simd, w_bits, kind, end.bits, sf, resource, at.clock_mhz, dsp_w),
+        "W_FILE": path,
+    }
+    if fold.resource == "dsp":
+        params["DSP_W"] = dsp_w
+    rows = memory.mvu_rows(w, fold.pe, fold.simd, w_bits, kind)
+    return at.net.join(
+        end, at.name("mvu"), "hwq_mvu", layer.name, params, (MemFile(path, rows),), tensor=y.name, lanes=fold.pe,
+        bits=y.dtype.bits, signed=y.dtype.signed, beats=nf * layer.vectors, repeat=1,
+    )  # fmt: skip
+
+
+def dense_weights(op: MatVec, w: IntArray) -> IntArray:
+    """[MH, taps * C] of a matrix op of any number of groups: a grouped one has zeros where it sees nothing."""
+    if op.groups == 1:
+        return w
+    mh, per = len(w), w.shape[1] // op.taps  # channels a group sees
+    wide = np.zeros((op.groups, mh // op.groups, op.taps, op.groups, per), dtype=np.int64)
+    group = np.arange(op.groups)
+    wide[group, :, :, group] = w.reshape(op.groups, mh // op.groups, op.taps, per)
+    return wide.reshape(mh, -1)
+
+
+def weight_form(op: MatVec, w: IntArray) -> tuple[int, int]:
+    """(W_KIND, W_BITS) of the matrix units for weights `w`; bipolar ones with zeros between groups are ternary.
+
+    Raises UnsupportedOp for zeros among weights of XNOR-popcount: lowering makes none.
+    """
+    has_zero = not np.all(w)
+    kind = "xnor" if op.xnor else {Bipolar: "bipolar", Ternary: "ternary"}.get(type(op.code), "int")
+    if has_zero and op.xnor:
+        raise UnsupportedOp("a grouped matrix op can't be XNOR-popcount: its weights have zeros between the groups")
+    if has_zero and kind == "bipolar":
+        kind = "ternary"
+    return W_KIND[kind], {"xnor": 1, "bipolar": 1, "ternary": 2}.get(kind) or signed_bits(w)
+
+
+def signed_bits(a: IntArray) -> int:
+    """Two's complement bits that hold every value of `a`."""
+    return dtype.smallest(min(int(a.min()), -1), max(int(a.max()), 0)).bits
+
+
+def _vvu(at: Site, end: End, node: Node) -> End:
+    op, layer, fold = node.op, at.layer, at.fold
+    assert isinstance(op, MatVec)
+    w, y = at.graph.array(op.weight), at.y(node)
+    kind, w_bits = weight_form(op, w)
+    nf = layer.rows // fold.pe
+    path = f"mem/{layer.name}_w.mem"
+    params: dict[str, Param] = {
+        "PE": fold.pe,
+        "SF": layer.cols,
+        "NF": nf,
+        "W_BITS": w_bits,
+        "W_KIND": kind,
+        "X_BITS": end.bits,
+        "X_SIGNED": int(end.signed),
+        "ACC_W": y.dtype.bits,
+        "STYLE": weight_style(fold.pe * w_bits, layer.cols * nf, fold.memory, at.target),
+        "PIPE": pipeline.mvu_pipe(1, w_bits, kind, end.bits, layer.cols, 1, at.clock_mhz),
+        "W_FILE": path,
+    }
+    rows = memory.vvu_rows(w, fold.pe, w_bits, kind)
+    return at.net.join(
+        end, at.name("vvu"), "hwq_vvu", layer.name, params, (MemFile(path, rows),),
+        tensor=y.name, bits=y.dtype.bits, signed=y.dtype.signed, beats=nf * layer.vectors, repeat=1,
+    )  # fmt: skip
+
+
+# ---- images ----------------------------------------------------------------------------------------------------------
+
+
+def window(at: Site, ends: list[End], node: Node, tag: str) -> End:
+    """hwq_window alone: padding, or neighbourhoods as channels."""
+    return _window(at, ends[0], node, 1, channels_first=False)
+
+
+def _window(at: Site, end: End, node: Node, passes: int, channels_first: bool) -> End:
+    """hwq_window in front of a matrix op (window by window, `passes` times) or of a pooling (channels first)."""
+    op, x, y = node.op, at.x(node), at.y(node)
+    assert isinstance(op, Window)
+    h, w, c = x.shape
+    oh, ow = op.positions(x.shape)
+    chunks, taps = c // end.lanes, op.kernel[0] * op.kernel[1]
+    geometry = Geometry(
+        chunks, (h, w), op.kernel, op.stride, op.dilation, op.pad[:2], (oh, ow), passes, channels_first
+    )  # fmt: skip
+    return _sliding(
+        at, end, at.name("window"), geometry, op.value, geometry.least_depth + geometry.frame_beats,
+        tensor=y.name, taps=taps if channels_first and chunks > 1 else 1,
+    )  # fmt: skip
+
+
+def _sliding(at: Site, end: End, name: str, g: Geometry, value: int, depth: int, *, tensor: str, taps: int) -> End:
+    """hwq_window of a geometry, behind a cut."""
+    end = at.net.cut(end, at.name("relay"), at.layer.name)
+    params: dict[str, Param] = {
+        "LANES": end.lanes,
+        "BITS": end.bits,
+        "CHUNKS": g.chunks,
+        "IN_H": g.size[0],
+        "IN_W": g.size[1],
+        "KH": g.kernel[0],
+        "KW": g.kernel[1],
+        "SH": g.stride[0],
+        "SW": g.stride[1],
+        "DH": g.dilation[0],
+        "DW": g.dilation[1],
+        "PAD_T": g.pad[0],
+        "PAD_L": g.pad[1],
+        "OUT_H": g.out[0],
+        "OUT_W": g.out[1],
+        "PASSES": g.passes,
+        "ORDER": int(g.channels_first),
+        "PAD_VALUE": value,
+        "DEPTH": depth,
+        "STYLE": 0,
+    }
+    group = g.window_beats // g.passes
+    return at.net.join(
+        end, name, "hwq_window", at.layer.name, params,
+        tensor=tensor, beats=g.windows * group, repeat=g.passes, cut=True, group=group, taps=taps,
+    )  # fmt: skip
+
+
+def pool(at: Site, ends: list[End], node: Node, tag: str) -> End:
+    """Window, then hwq_pool."""
+    op, y = node.op, at.y(node)
+    assert isinstance(op, Pool)
+    assert at.layer.window is not None
+    end = _window(at, ends[0], at.layer.window, 1, channels_first=True)
+    params: dict[str, Param] = {
+        "LANES": end.lanes,
+        "N": op.size,
+        "X_W": end.bits,
+        "X_SIGNED": int(end.signed),
+        "KIND": int(op.kind == "sum"),
+        "Y_W": y.dtype.bits,
+    }
+    return at.net.join(
+        end, at.name("pool"), "hwq_pool", at.layer.name, params,
+        tensor=y.name, bits=y.dtype.bits, signed=y.dtype.signed, beats=end.beats // op.size, repeat=1,
+    )  # fmt: skip
+
+
+def total(at: Site, ends: list[End], node: Node, tag: str) -> End:
+    """hwq_total: sums over all positions."""
+    (end,), y = ends, at.y(node)
+    chunks = y.channels // end.lanes
+    params: dict[str, Param] = {
+        "LANES": end.lanes,
+        "CHUNKS": chunks,
+        "POSITIONS": at.layer.vectors,
+        "X_W": end.bits,
+        "X_SIGNED": int(end.signed),
+        "Y_W": y.dtype.bits,
+        "STYLE": 1,
+    }
+    return at.net.join(
+        end, at.name("total"), "hwq_total", at.layer.name, params,
+        tensor=y.name, bits=y.dtype.bits, signed=y.dtype.signed, beats=chunks, repeat=1,
+    )  # fmt: skip
+
+
+def spread(at: Site, ends: list[End], node: Node, tag: str) -> End:
+    """hwq_spread: pixels pulled apart (transposed convolution)."""
+    op, x, y = node.op, at.x(node), at.y(node)
+    assert isinstance(op, Spread)
+    end = at.net.cut(ends[0], at.name("relay"), at.layer.name)
+    chunks = x.channels // end.lanes
+    params: dict[str, Param] = {
+        "LANES": end.lanes,
+        "BITS": end.bits,
+        "CHUNKS": chunks,
+        "IN_H": x.shape[0],
+        "IN_W": x.shape[1],
+        "FH": op.factors[0],
+        "FW": op.factors[1],
+        "VALUE": op.value,
+    }
+    return at.net.join(
+        end, at.name("spread"), "hwq_spread", at.layer.name, params,
+        tensor=y.name, beats=positions(y) * chunks, cut=True,
+    )  # fmt: skip
+
+
+def upsample(at: Site, ends: list[End], node: Node, tag: str) -> End:
+    """hwq_replay for rows, then for pixels: in this order, so that the buffer holds a row of the input."""
+    op, x, y = node.op, at.x(node), at.y(node)
+    assert isinstance(op, Upsample)
+    (end,) = ends
+    chunks = x.channels // end.lanes
+    for axis, beats, passes in (("rows", x.shape[1] * chunks, op.factors[0]), ("pixels", chunks, op.factors[1])):
+        if passes == 1:
+            continue
+        params: dict[str, Param] = {
+            "DATA_W": end.width, "BEATS": beats, "PASSES": passes, "DEPTH": 2 * beats, "STYLE": 0
+        }  # fmt: skip
+        # Behind the first of two the image is not a tensor of the Graph.
+        whole = axis == "pixels" or op.factors[1] == 1
+        end = at.net.join(
+            end, at.name(f"replay_{axis}"), "hwq_replay", at.layer.name, params,
+            tensor=y.name if whole else "", beats=end.beats * passes, cut=True,
+        )  # fmt: skip
+    return replace(end, tensor=y.name)
+
+
+def blocks(at: Site, ends: list[End], node: Node, tag: str) -> End:
+    """DepthToSpace: hwq_window over the pixels of an output row, which one input row holds B times interleaved."""
+    op, x, y = node.op, at.x(node), at.y(node)
+    assert isinstance(op, DepthToSpace)
+    (end,) = ends
+    g = depth_to_space(y.channels // end.lanes, (x.shape[0], x.shape[1]), op.block)
+    return replace(
+        _sliding(at, end, at.name("blocks"), g, 0, g.least_depth + g.frame_beats, tensor=y.name, taps=1), group=0
+    )
+
+
+# ---- branches --------------------------------------------------------------------------------------------------------
+
+
+def add(at: Site, ends: list[End], node: Node, tag: str) -> End:
+    """Combine of N tensors: N - 1 times hwq_join and hwq_add, the later ones adding to what there is."""
+    op, y, layer = node.op, at.y(node), at.layer
+    assert isinstance(op, Combine)
+    m = [at.integers(k, y.channels) for k in op.mul]
+    bias = at.integers(op.bias, y.channels)
+    one, zero = np.ones(y.channels, dtype=np.int64), np.zeros(y.channels, dtype=np.int64)
+    reach = [_reach(at.graph.tensor(t), k) for t, k in zip(node.inputs, m, strict=True)]
+    end, first = at.net.cut(ends[0], at.name("relay0"), layer.name), m[0]
+    for k in range(1, len(ends)):
+        last = k == len(ends) - 1
+        lo, hi = (sum(r[i] for r in reach[: k + 1]) for i in (0, 1))
+        kind = y.dtype if last else dtype.smallest(int(np.min(lo)), int(np.max(hi)))
+        other = at.net.cut(ends[k], at.name(f"relay{k}"), layer.name)
+        number = "" if len(ends) == 2 else str(k)
+        params: dict[str, Param] = {"S0_W": end.width, "S1_W": other.width}
+        # Two tensors side by side: their own streams are checked, in the same cycle.
+        both = at.net.join(
+            [end, other], at.name(f"join{number}"), "hwq_join", layer.name, params,
+            tensor="", bits=end.bits + other.bits, signed=False,
+        )  # fmt: skip
+        mul, b = (first, m[k]), bias if last else zero
+        form = add_form(mul, b)
+        rows = add_rows(form, mul, b, end.lanes)
+        path = f"mem/{layer.name}_mb{number}.mem"
+        params = {
+            "PE": end.lanes,
+            "CF": y.channels // end.lanes,
+            "X0_W": end.bits,
+            "X0_SIGNED": int(end.signed),
+            "X1_W": other.bits,
+            "X1_SIGNED": int(other.signed),
+            "USE0": form.use[0],
+            "USE1": form.use[1],
+            "B_W": form.b_bits,
+            "Y_W": kind.bits,
+            "PIPE": add_pipe(form, kind.bits, at.clock_mhz),
+            **({"MB_FILE": path} if rows else {}),
+        }
+        end = at.net.join(
+            both, at.name(f"add{number}"), "hwq_add", layer.name, params, (MemFile(path, rows),) if rows else (),
+            tensor=y.name if last else "", bits=kind.bits, signed=kind.signed,
+        )  # fmt: skip
+        if not last:
+            end, first = at.net.cut(end, at.name(f"sum{k}"), layer.name), one
+    return end
+
+
+def _reach(x: Tensor, m: IntArray) -> tuple[IntArray, IntArray]:
+    """Least and greatest m[c] * x[c] of every channel, int64 [C]."""
+    ends = np.stack([m * np.asarray(x.lo, dtype=np.int64), m * np.asarray(x.hi, dtype=np.int64)])
+    return ends.min(axis=0), ends.max(axis=0)
+
+
+def concat(at: Site, ends: list[End], node: Node, tag: str) -> End:
+    """Every input in the bits of the result, then hwq_concat two by two."""
+    y, layer = at.y(node), at.layer
+    bits, signed = y.dtype.bits, y.dtype.signed
+    ready = []
+    for k, e in enumerate(ends):
+        if (e.bits, e.signed) != (bits, signed):
+            e = _widen(at, e, at.name(f"widen{k}"), bits, signed)
+        ready.append(at.net.cut(e, at.name(f"relay{k}"), layer.name))
+    end = ready[0]
+    for k, other in enumerate(ready[1:]):
+        params: dict[str, Param] = {
+            "DATA_W": end.lanes * bits, "A": end.beats // layer.vectors, "B": other.beats // layer.vectors
+        }  # fmt: skip
+        end = at.net.join(
+            [end, other], at.name(f"concat{k or ''}"), "hwq_concat", layer.name, params,
+            tensor=y.name if k == len(ready) - 2 else "", beats=end.beats + other.beats, cut=True,
+        )  # fmt: skip
+    return end
+
+
+def _widen(at: Site, end: End, name: str, bits: int, signed: bool) -> End:
+    """The same values in more bits: hwq_scale by 1."""
+    path = f"mem/{name}.mem"
+    params: dict[str, Param] = {
+        "PE": end.lanes, "CF": 1, "X_W": end.bits, "X_SIGNED": int(end.signed), "M_W": 2, "B_W": 1, "Y_W": bits,
+        "PIPE": pipeline.scale_pipe(end.bits, 2, at.clock_mhz), "MB_FILE": path,
+    }  # fmt: skip
+    one, zero = np.ones(end.lanes, dtype=np.int64), np.zeros(end.lanes, dtype=np.int64)
+    rows = memory.scale_rows(one, zero, end.lanes, 2, 1)
+    mems = (MemFile(path, rows),)
+    return at.net.join(end, name, "hwq_scale", at.layer.name, params, mems, bits=bits, signed=signed)
+
+
+# ---- channelwise: beats and lanes stay -------------------------------------------------------------------------------
+
+
+def _channelwise(
+    at: Site, end: End, node: Node, name: str, module: str, params: Mapping[str, Param], rows: str
+) -> End:
+    """`module` with memory contents `rows`, whose path its last parameter names."""
+    y = at.y(node)
+    path = f"mem/{name}.mem"
+    base: dict[str, Param] = {"PE": end.lanes, "CF": y.channels // end.lanes, "X_W": end.bits,
+                              "X_SIGNED": int(end.signed)}  # fmt: skip
+    return at.net.join(
+        end, name, module, at.layer.name, {**base, **params}, (MemFile(path, rows),),
+        tensor=y.name, bits=y.dtype.bits, signed=y.dtype.signed,
+    )  # fmt: skip
+
+
+def step(at: Site, ends: list[End], node: Node, tag: str) -> End:
+    """hwq_threshold, or hwq_requant where multiplications are cheaper and exact."""
+    op, (end,) = node.op, ends
+    assert isinstance(op, Step)
+    x, y = at.x(node), at.y(node)
+    channels, name = x.channels, at.name(tag)
+    t = at.integers(op.thresholds, channels)
+    lo, hi = (np.broadcast_to(np.array(v, dtype=np.int64), (channels,)) for v in (x.lo, x.hi))
+    falling = None if op.falling is None else _rows(np.asarray(at.graph.array(op.falling), dtype=bool), channels)
+    cf, n = channels // end.lanes, t.shape[1]
+    if n > 15 and (rq := requantizer(t, lo, hi, op.offset, falling)) is not None:
+        m_w, b_w = signed_bits(rq.m), signed_bits(rq.b)
+        params: dict[str, Param] = {
+            "M_W": m_w,
+            "SHIFT": rq.shift,
+            "B_W": b_w,
+            "Y_W": y.dtype.bits,
+            "Y_LO": rq.y_lo,
+            "Y_HI": rq.y_hi,
+            "PIPE": pipeline.requant_pipe(end.bits, m_w, b_w, 1, at.clock_mhz),
+            "RESOURCE": 1,
+            "MB_FILE": f"mem/{name}.mem",
+        }
+        rows = memory.requant_rows(rq.m, rq.b, end.lanes, m_w, b_w)
+        return _channelwise(at, end, node, name, "hwq_requant", params, rows)
+    if (stored := cf << n.bit_length()) > MAX_SEARCH:
+        raise FoldingError(
+            f"layer '{at.layer.name}': {cf} channels a lane with {n} thresholds each are {stored} constants in one "
+            f"search, more than the {MAX_SEARCH} that synthesis can take; raise PE to "
+            f"{-(-end.lanes * stored // MAX_SEARCH)} or more, or use fewer activation bits"
+        )
+    params = {
+        "N": n,
+        "Y_W": y.dtype.bits,
+        "OFFSET": op.offset,
+        "FALLING": int(falling is not None),
+        "PIPE": pipeline.threshold_pipe(n, end.bits, end.lanes, cf, at.clock_mhz),
+        "T_FILE": f"mem/{name}.mem",
+    }
+    rows = memory.threshold_rows(t, falling, end.lanes, end.bits, end.signed)
+    return _channelwise(at, end, node, name, "hwq_threshold", params, rows)
+
+
+def table(at: Site, ends: list[End], node: Node, tag: str) -> End:
+    """hwq_table."""
+    op, (end,) = node.op, ends
+    assert isinstance(op, Table)
+    x, y, name = at.x(node), at.y(node), at.name(tag)
+    entries = at.integers(op.entries, x.channels)
+    cf, size = x.channels // end.lanes, entries.shape[1]
+    params: dict[str, Param] = {
+        "BASE": op.base,
+        "ENTRIES": size,
+        "Y_W": y.dtype.bits,
+        "STYLE": weight_style(y.dtype.bits, cf << (size - 1).bit_length(), "auto", at.target),
+        "PIPE": pipeline.table_pipe(size, cf, at.clock_mhz),
+        "INIT_FILE": f"mem/{name}.mem",
+    }
+    rows = memory.table_rows(entries, op.base, end.lanes, y.dtype.bits)
+    return _channelwise(at, end, node, name, "hwq_table", params, rows)
+
+
+def scale(at: Site, ends: list[End], node: Node, tag: str) -> End:
+    """Combine of one tensor: hwq_scale."""
+    op, (end,) = node.op, ends
+    assert isinstance(op, Combine)
+    x, y, name = at.x(node), at.y(node), at.name(tag)
+    m, b = at.integers(op.mul[0], x.channels), at.integers(op.bias, x.channels)
+    m_w, b_w = signed_bits(m), signed_bits(b)
+    params: dict[str, Param] = {
+        "M_W": m_w,
+        "B_W": b_w,
+        "Y_W": y.dtype.bits,
+        "PIPE": pipeline.scale_pipe(end.bits, m_w, at.clock_mhz),
+        "MB_FILE": f"mem/{name}.mem",
+    }
+    return _channelwise(at, end, node, name, "hwq_scale", params, memory.scale_rows(m, b, end.lanes, m_w, b_w))
+
+
+def argmax(at: Site, ends: list[End], node: Node, tag: str) -> End:
+    """hwq_argmax: one value per position."""
+    (end,), x, y = ends, at.x(node), at.y(node)
+    cf = x.channels // end.lanes
+    params: dict[str, Param] = {
+        "LANES": end.lanes,
+        "CF": cf,
+        "X_W": end.bits,
+        "X_SIGNED": int(end.signed),
+        "Y_W": y.dtype.bits,
+        "PIPE": pipeline.argmax_pipe(end.lanes, end.bits, cf, at.clock_mhz),
+    }
+    return at.net.join(
+        end, at.name(tag), "hwq_argmax", at.layer.name, params,
+        tensor=y.name, lanes=1, bits=y.dtype.bits, signed=False, beats=positions(x),
+    )  # fmt: skip
+
+
+def reshape(at: Site, ends: list[End], node: Node, tag: str) -> End:
+    """The same beats by another name."""
+    return replace(ends[0], tensor=node.outputs[0])
+
+
+def _rows(a: NDArray[T], channels: int) -> NDArray[T]:
+    """[1 or C, ...] -> [C, ...]."""
+    return np.broadcast_to(a, (channels, *a.shape[1:])) if len(a) == 1 else a
+
+
+Unit = Callable[[Site, list[End], Node, str], End]
+HEADS: dict[type[Op], Unit] = {
+    Window: window,
+    MatVec: matvec,
+    Pool: pool,
+    Total: total,
+    Spread: spread,
+    Upsample: upsample,
+    DepthToSpace: blocks,
+    Combine: add,
+    Concat: concat,
+}
+POST: dict[type[Op], tuple[Unit, str]] = {
+    Step: (step, "step"),
+    Table: (table, "table"),
+    Combine: (scale, "scale"),
+    ArgMax: (argmax, "argmax"),
+    Reshape: (reshape, ""),
+}
