@@ -2,8 +2,8 @@
 
     report = run_bench("hwq_dwc", {"LANE_W": 4, ...}, frames_in, frames_out, Timing("up", n=2))
 
-It runs the four stall regimes back to back without a reset between them, then a reset in mid-frame (under
-stalls) and the unstalled run again. Every run must give the expected beats and the token model's very cycles.
+It runs the four stall regimes back to back without a reset between them, then runs that end in a reset at any point of
+a frame, and the unstalled run again. Every run must give the expected beats and the token model's very cycles.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hwq_sim.check.meters import ii_cycles, latency_cycles
 from hwq_sim.check.scoreboard import first_difference
 from hwq_sim.harness.build import build_model
 from hwq_sim.harness.cocotb_run import run_cocotb
-from hwq_sim.harness.plan import Run, Seen, load, save
+from hwq_sim.harness.plan import Run, Seen, load, reset_cycle, reset_runs, save
 from hwq_sim.stream.stall import REGIMES, Pattern, stalls
 
 from hwq.errors import MismatchError
@@ -92,17 +92,19 @@ def _plan(frames_in: Frames, frames_out: Frames, timing: Timing, seed: int, last
     total_out = sum(map(len, frames_out))
     runs, times = [], []
 
-    def add(name: str, regime: str, reset: bool = False) -> None:
+    def add(name: str, regime: str, reset: int = 0) -> None:
         src, snk = stalls(regime, 2 * (len(beats) + total_out), seed)
         t_in, t_out = model_times(timing, len(beats), src, snk)
-        reset_at = t_in[len(beats) // 2] + 1 if reset else None  # mid-stream, with the pipeline filled
+        end = max(t_out[-1], t_in[-1])
+        reset_at = reset_cycle(reset, t_in[0], end, seed) if reset else None
         times.append((t_in, t_out))
-        limit = max(t_out[-1], t_in[-1]) + SLACK_CYCLES
+        limit = end + SLACK_CYCLES
         runs.append(Run(name, beats, lasts, src, snk, total_out, limit, reset_at))
 
     for regime in REGIMES:
         add(regime, regime)
-    add("reset in mid-frame", "random", reset=True)
+    for name, regime, number in reset_runs():
+        add(name, regime, number)
     add("after reset", "none")
     return runs, times
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from hwq_sim.stream.stall import Pattern
 
 
@@ -62,6 +63,19 @@ class PortSeen:
     cycles: dict[str, list[int]]
     beats: dict[str, list[int]]
     hang: str = ""
+
+
+RESETS = 8  # in one run each: one reset finds a register that keeps its value only where that is not the initial one
+
+
+def reset_runs() -> list[tuple[str, str, int]]:
+    """(name, stall regime, number) of the runs that end in a reset; each also shows what the reset before it left."""
+    return [(f"reset {k}", "sink" if k % 2 else "random", k) for k in range(1, RESETS + 1)]
+
+
+def reset_cycle(number: int, first: int, last: int, seed: int) -> int:
+    """A cycle of the run, from the one after its first beat on."""
+    return int(np.random.default_rng([seed, number]).integers(first + 1, last + 1, endpoint=True))
 
 
 def save(path: Path, value: Any) -> None:

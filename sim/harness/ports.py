@@ -13,7 +13,7 @@ from pathlib import Path
 from hwq_sim.check.scoreboard import first_difference
 from hwq_sim.harness.build import build_model
 from hwq_sim.harness.cocotb_run import run_cocotb
-from hwq_sim.harness.plan import PortRun, PortSeen, load, save
+from hwq_sim.harness.plan import PortRun, PortSeen, load, reset_cycle, reset_runs, save
 from hwq_sim.stream.stall import REGIMES, Pattern, stalls
 
 from hwq.errors import MismatchError
@@ -27,7 +27,7 @@ Beats = Mapping[str, Sequence[int]]
 
 def run_ports(module: str, params: Mapping[str, Param], inputs: Beats, outputs: Beats, timing: Timing, *,
               hold: bool = False, seed: int = 1, cache: Path | None = None) -> Mapping[str, PortSeen]:
-    """Simulate one module in the four stall regimes, a reset in mid-frame and the unstalled run again.
+    """Simulate one module in the four stall regimes, with resets at any point and unstalled again.
 
     inputs, outputs: by port, the TDATA of all beats. timing: Timing("wire") (all ports move together) or a class of
     several inputs and one output. hold: sinks keep TREADY up until a beat moves, as a FIFO does. Returns what was
@@ -37,14 +37,14 @@ def run_ports(module: str, params: Mapping[str, Param], inputs: Beats, outputs: 
     beats = {p: list(b) for p, b in (*inputs.items(), *outputs.items())}
     runs: list[PortRun] = []
     times: list[dict[str, list[int]]] = []
-    for name, regime in (*((r, r) for r in REGIMES), ("reset in mid-frame", "random"), ("after reset", "none")):
+    for name, regime, reset in (*((r, r, 0) for r in REGIMES), *reset_runs(), ("after reset", "none", 0)):
         cycles = 2 * sum(map(len, beats.values()))
         src = {p: stalls(regime, cycles, seed + i)[0] for i, p in enumerate(inputs)}
         snk = {p: stalls(regime, cycles, seed + i)[1] for i, p in enumerate(outputs)}
         t = model_times(timing, beats, src, snk, hold)
-        middle = next(iter(t.values()))
-        reset_at = middle[len(middle) // 2] + 1 if name.startswith("reset") else None
-        limit = max(ts[-1] for ts in t.values()) + SLACK_CYCLES
+        first, end = min(ts[0] for ts in t.values()), max(ts[-1] for ts in t.values())
+        reset_at = reset_cycle(reset, first, end, seed) if reset else None
+        limit = end + SLACK_CYCLES
         runs.append(PortRun(name, beats, src, snk, limit, hold, reset_at))
         times.append(t)
     with tempfile.TemporaryDirectory(prefix="hwq-bench-") as tmp:

@@ -26,7 +26,7 @@ def mutate(name, old, new):
 MUTANTS = [
     ("hwq_relay.sv", "!out_full_q || m_axis_tready;", "1'b1;", "data_holds"),
     ("hwq_relay.sv", "s_axis_tready = !spare_full_q;", "s_axis_tready = 1'b1;", "run 'sink'"),
-    ("hwq_relay.sv", "out_full_q   <= 1'b0;", "", "run 'after reset'"),
+    ("hwq_relay.sv", "out_full_q   <= 1'b0;", "", "run 'reset 2'"),
     ("hwq_fifo.sv", "!= COUNT_W'(DEPTH);", "!= COUNT_W'(DEPTH - 1);", "input cycle"),
     ("hwq_fifo.sv", "m_axis_tvalid = count_q != '0;", "m_axis_tvalid = count_q > COUNT_W'(s_axis_tvalid);",
      "valid_holds"),

@@ -6,11 +6,17 @@ import shutil
 import hwq_hls
 import numpy as np
 import pytest
+import torch
 from hwq_sim.harness.module import run_bench
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from hwq.errors import ConfigError
 from hwq.hw.design import Instance
+from hwq.hw.layers import divisors
 from hwq.hw.library import timing
+from hwq.hw.memory import mvu_rows, vvu_rows
 from hwq.hw.window import Window, depth_to_space, ring_words
 from hwq.tools.yosys import synth_xc7
 
@@ -56,6 +62,66 @@ def bench(w, lanes=2, bits=3, extra=0, pad_value=0, style=0, frames=3, seed=1):
     x = [[rng.getrandbits(lanes * bits) for _ in range(w.frame_beats)] for _ in range(frames)]
     tm = timing(Instance("dut", "hwq_window", tuple(p.items()), ""))
     return run_bench("hwq_window", p, x, [windows(f, w, pad_word) for f in x], tm, seed=seed)
+
+
+def drawn(r, channels, lanes, passes, first):
+    """A random geometry of this many channels: (Window, pads as torch takes them, one frame as int [C, H, W])."""
+    while True:
+        size, kernel = [r.randint(1, 6) for _ in "yx"], [r.randint(1, 3) for _ in "yx"]
+        stride, dilation = [r.randint(1, 3) for _ in "yx"], [r.randint(1, 2) for _ in "yx"]
+        top, left, bottom, right = (r.randint(0, (kernel[i % 2] - 1) * dilation[i % 2]) for i in range(4))
+        w = geometry(channels // lanes, tuple(size), tuple(kernel), tuple(stride), tuple(dilation),
+                     (top, left, bottom, right), passes, first)
+        if min(w.out) > 0:
+            x = np.random.default_rng(r.getrandbits(32)).integers(-8, 8, (channels, *size))
+            return w, (left, right, top, bottom), x
+
+
+def beats_of(x, lanes):
+    """int [C, H, W] -> the frame's beats, each a tuple of `lanes` channels."""
+    return [tuple(v) for v in x.transpose(1, 2, 0).reshape(-1, lanes)]
+
+
+def fields(text, lanes, bits):
+    """A memory file as signed numbers: int [rows, lanes]."""
+    words = [int(line, 16) for line in text.split()]
+    codes = np.array([[word >> (i * bits) & (1 << bits) - 1 for i in range(lanes)] for word in words])
+    return codes - ((codes >> bits - 1) << bits)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_beats_of_windows_times_rows_of_weights_are_torchs_convolution_at_every_folding(r):
+    """The order of hwq_window's beats and of hwq_mvu's memory, each as its bench has it, taken together."""
+    c, m, bits = r.randint(1, 6), r.randint(1, 6), r.randint(2, 5)
+    simd, pe = r.choice(divisors(c)), r.choice(divisors(m))
+    nf, value = m // pe, r.randint(-2, 2)
+    w, pad, x = drawn(r, c, simd, nf, False)
+    half = 1 << bits - 1
+    k = np.random.default_rng(r.getrandbits(32)).integers(-half, half, (m, c, *w.kernel))
+    rows = fields(mvu_rows(k.transpose(0, 2, 3, 1).reshape(m, -1), pe, simd, bits, 0), pe * simd, bits)
+    got = np.array(windows(beats_of(x, simd), w, (value,) * simd)).reshape(w.windows, nf, -1, 1, simd)
+    acc = (got * rows.reshape(nf, -1, pe, simd)).sum(axis=(2, 4)).reshape(*w.out, m)
+    image = F.pad(torch.from_numpy(x).double(), pad, value=value)
+    want = F.conv2d(image[None], torch.from_numpy(k).double(), None, w.stride, 0, w.dilation)[0]
+    np.testing.assert_array_equal(acc, want.permute(1, 2, 0).numpy())
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_beats_of_channels_first_windows_are_torchs_depthwise_convolution_and_pooling_at_every_folding(r):
+    c, bits = r.randint(1, 6), r.randint(2, 5)
+    pe, value = r.choice(divisors(c)), r.randint(-2, 2)
+    w, pad, x = drawn(r, c, pe, 1, True)
+    taps, half = w.kernel[0] * w.kernel[1], 1 << bits - 1
+    k = np.random.default_rng(r.getrandbits(32)).integers(-half, half, (c, 1, *w.kernel))
+    rows = fields(vvu_rows(k.reshape(c, -1), pe, bits, 0), pe, bits).reshape(c // pe, taps, pe)
+    got = np.array(windows(beats_of(x, pe), w, (value,) * pe)).reshape(w.windows, c // pe, taps, pe)
+    image = F.pad(torch.from_numpy(x).double(), pad, value=value)[None]
+    want = F.conv2d(image, torch.from_numpy(k).double(), None, w.stride, 0, w.dilation, c)[0].permute(1, 2, 0)
+    np.testing.assert_array_equal((got * rows).sum(axis=2).reshape(*w.out, c), want.numpy())
+    want = F.max_pool2d(image, w.kernel, w.stride, 0, w.dilation)[0].permute(1, 2, 0)
+    np.testing.assert_array_equal(got.max(axis=2).reshape(*w.out, c), want.numpy())
 
 
 @pytest.mark.sim
