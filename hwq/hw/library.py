@@ -47,9 +47,21 @@ def timing(instance: Instance) -> Timing:
             a, b = p("IN_LANES"), p("OUT_LANES")
             return Timing("up", n=b // a) if b >= a else Timing("down", n=a // b)
         case "hwq_window":
-            return Timing("window", depth=p("DEPTH"), window=Window(
-                p("CHUNKS"), (p("IN_H"), p("IN_W")), (p("KH"), p("KW")), (p("SH"), p("SW")), (p("DH"), p("DW")),
-                (p("PAD_T"), p("PAD_L")), (p("OUT_H"), p("OUT_W")), p("PASSES"), bool(p("ORDER"))))
+            return Timing(
+                "window",
+                depth=p("DEPTH"),
+                window=Window(
+                    p("CHUNKS"),
+                    (p("IN_H"), p("IN_W")),
+                    (p("KH"), p("KW")),
+                    (p("SH"), p("SW")),
+                    (p("DH"), p("DW")),
+                    (p("PAD_T"), p("PAD_L")),
+                    (p("OUT_H"), p("OUT_W")),
+                    p("PASSES"),
+                    bool(p("ORDER")),
+                ),
+            )
         case other:
             raise KeyError(f"no timing class for module '{other}'")
 
@@ -81,8 +93,12 @@ def _merged(design: Design) -> tuple[dict[str, int], list[Node]]:
     wires = [[place[s.name] for s in (*into[i.name], *out_of[i.name])] for i in design.instances if i.module in WIRES]
     index = dict(zip(place, merge(len(place), wires), strict=True))
     nodes = [
-        Node(i.name, timing(i), tuple(index[s.name] for s in sorted(into[i.name], key=lambda s: s.dst[1])),
-             index[out_of[i.name][0].name])
+        Node(
+            i.name,
+            timing(i),
+            tuple(index[s.name] for s in sorted(into[i.name], key=lambda s: s.dst[1])),
+            index[out_of[i.name][0].name],
+        )
         for i in design.instances
         if i.module not in WIRES
     ]

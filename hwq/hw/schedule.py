@@ -127,8 +127,12 @@ def arcs(tm: Timing) -> tuple[Arc, ...]:
             if d == 1:
                 return Arc(OUT, IN, n, last, 1), Arc(IN, OUT, m, register, 0)
             # INNER: a beat leaves stage d - 1, into the accumulator or the output register
-            return (Arc(INNER, IN, 1, (0,), d - 1), Arc(IN, INNER, 1, (1 - d,), 0),
-                    Arc(OUT, INNER, n, last, 1), Arc(INNER, OUT, m, register, 0))
+            return (
+                Arc(INNER, IN, 1, (0,), d - 1),
+                Arc(IN, INNER, 1, (1 - d,), 0),
+                Arc(OUT, INNER, n, last, 1),
+                Arc(INNER, OUT, m, register, 0),
+            )
         case "replay":
             frame = n * tm.passes
             i = np.arange(n) - depth
@@ -144,25 +148,35 @@ def arcs(tm: Timing) -> tuple[Arc, ...]:
             needed = need(w)
             frames, i = np.divmod(np.arange(w.frame_beats) - depth, w.frame_beats)
             released = frames * frame_out + dead(w)[i] - 1
-            return (Arc(OUT, IN, w.frame_beats, np.where(needed < 0, FREE, needed), 1),
-                    Arc(IN, OUT, frame_out, released, 1))
+            return (
+                Arc(OUT, IN, w.frame_beats, np.where(needed < 0, FREE, needed), 1),
+                Arc(IN, OUT, frame_out, released, 1),
+            )
         case "concat":
             first, second = tuple(range(n)), tuple(range(m))
-            return (Arc(OUT, IN, n, first + (FREE,) * m, 1), Arc(OUT, IN2, m, (FREE,) * n + second, 1),
-                    Arc(IN, OUT, n + m, tuple(range(-2, n - 2)), 1),
-                    Arc(IN2, OUT, n + m, tuple(range(n - 2, n + m - 2)), 1),
-                    Arc(IN, IN2, m, (-1,) + (FREE,) * (n - 1), 1), Arc(IN2, IN, n, (n - 1,) + (FREE,) * (m - 1), 1))
+            return (
+                Arc(OUT, IN, n, first + (FREE,) * m, 1),
+                Arc(OUT, IN2, m, (FREE,) * n + second, 1),
+                Arc(IN, OUT, n + m, tuple(range(-2, n - 2)), 1),
+                Arc(IN2, OUT, n + m, tuple(range(n - 2, n + m - 2)), 1),
+                Arc(IN, IN2, m, (-1,) + (FREE,) * (n - 1), 1),
+                Arc(IN2, IN, n, (n - 1,) + (FREE,) * (m - 1), 1),
+            )
         case "spread":
             # INNER_OUT: a beat enters the register slice, as it comes in or made up in between
             w = tm.geometry
             frame_out = w.windows * w.chunks
             table = np.full((*w.out, w.chunks), FREE, dtype=np.int64)
-            table[::w.stride[0], ::w.stride[1]] = np.arange(w.frame_beats).reshape(*w.size, w.chunks)
+            table[:: w.stride[0], :: w.stride[1]] = np.arange(w.frame_beats).reshape(*w.size, w.chunks)
             real = table.reshape(-1)
             place = np.flatnonzero(real >= 0)
-            return (Arc(INNER_OUT, IN, w.frame_beats, real, 0), Arc(OUT, INNER_OUT, 1, (0,), 1),
-                    Arc(INNER_OUT, OUT, 1, (-2,), 1), Arc(IN, INNER_OUT, frame_out, place - 1, 1),
-                    Arc(IN, OUT, frame_out, place - 2, 1))
+            return (
+                Arc(INNER_OUT, IN, w.frame_beats, real, 0),
+                Arc(OUT, INNER_OUT, 1, (0,), 1),
+                Arc(INNER_OUT, OUT, 1, (-2,), 1),
+                Arc(IN, INNER_OUT, frame_out, place - 1, 1),
+                Arc(IN, OUT, frame_out, place - 2, 1),
+            )
         case "wire":
             raise ValueError("wires are merged, not modelled")
         case _:
@@ -172,9 +186,16 @@ def arcs(tm: Timing) -> tuple[Arc, ...]:
 # ---- networks ------------------------------------------------------------------------------------
 
 
-def run_net(nodes: Sequence[Node], streams: int, beats: Mapping[int, int], src_valid: Patterns | None = None,
-            snk_ready: Patterns | None = None, names: Sequence[str] | None = None, *, compiled: bool = True
-            ) -> list[Times]:
+def run_net(
+    nodes: Sequence[Node],
+    streams: int,
+    beats: Mapping[int, int],
+    src_valid: Patterns | None = None,
+    snk_ready: Patterns | None = None,
+    names: Sequence[str] | None = None,
+    *,
+    compiled: bool = True,
+) -> list[Times]:
     """Cycle of every beat on every stream.
 
     nodes: modules in topological order; streams: how many; beats: boundary input stream -> beats offered.
@@ -208,13 +229,25 @@ def run_net(nodes: Sequence[Node], streams: int, beats: Mapping[int, int], src_v
     return t[:streams]
 
 
-def run_chain(timings: Sequence[Timing], beats: int, src_valid: Pattern | None = None,
-              snk_ready: Pattern | None = None, *, compiled: bool = True) -> list[Times]:
+def run_chain(
+    timings: Sequence[Timing],
+    beats: int,
+    src_valid: Pattern | None = None,
+    snk_ready: Pattern | None = None,
+    *,
+    compiled: bool = True,
+) -> list[Times]:
     """Modules in a row: times on the input, between the modules, and on the output (len(timings) + 1 streams)."""
     nodes = [Node(f"m{i}", tm, i, i + 1) for i, tm in enumerate(timings)]
     last = len(timings)
-    return run_net(nodes, last + 1, {0: beats}, {} if src_valid is None else {0: src_valid},
-                   {} if snk_ready is None else {last: snk_ready}, compiled=compiled)
+    return run_net(
+        nodes,
+        last + 1,
+        {0: beats},
+        {} if src_valid is None else {0: src_valid},
+        {} if snk_ready is None else {last: snk_ready},
+        compiled=compiled,
+    )
 
 
 def merge(streams: int, wires: Sequence[Sequence[int]]) -> list[int]:
@@ -243,7 +276,7 @@ def _all(patterns: Sequence[Pattern]) -> Pattern:
     """The cycles in which all are true, as one pattern."""
     both = np.ones(max((len(p) for p in patterns), default=0), dtype=bool)
     for p in patterns:
-        both[:len(p)] &= p
+        both[: len(p)] &= p
     return both
 
 
@@ -254,9 +287,11 @@ def _next_true(bits: Pattern) -> NDArray[np.int64]:
     return np.minimum.accumulate(cycle[::-1])[::-1].copy()
 
 
-def _blocked(t: Sequence[Times], done: Sequence[int], totals: Sequence[int], bounds: Sequence[Bound],
-             labels: Sequence[str]) -> str:
+def _blocked(
+    t: Sequence[Times], done: Sequence[int], totals: Sequence[int], bounds: Sequence[Bound], labels: Sequence[str]
+) -> str:
     """The cycle of streams that wait for each other: from a blocked one to what it waits for, until one repeats."""
+
     def waits_for(s: int) -> int | None:
         for b in bounds:
             if b.to == s:
@@ -274,7 +309,7 @@ def _blocked(t: Sequence[Times], done: Sequence[int], totals: Sequence[int], bou
         trail.append(s)
         s = waits_for(s)
     if s in trail:
-        ring = [*trail[trail.index(s):], s]
+        ring = [*trail[trail.index(s) :], s]
         return "the design deadlocks; each waits for the next: " + " -> ".join(beat(i) for i in ring)
     last = trail[-1]
     ends = "" if s is None else f"; {labels[s]} ends after {totals[s]} beats"

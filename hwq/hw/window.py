@@ -91,7 +91,8 @@ class Window:
                 raise ConfigError(
                     f"a window of {self.span[axis] + 1} {name} lies in the padding of an image of {self.size[axis]} "
                     f"{name} altogether (padding {self.pad[axis]}, last window at {self.last[axis] - self.pad[axis]});"
-                    " use less padding than the kernel is wide")
+                    " use less padding than the kernel is wide"
+                )
 
 
 def ring_words(depth: int, data_bits: int, style: int) -> int:
