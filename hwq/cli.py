@@ -290,7 +290,8 @@ def run(
     config: Config = ctx.obj
     from hwq.data.files import read_npy
     from hwq.flow.against import ENGINES, against, check
-    from hwq.flow.infer import accuracy, load_frames
+    from hwq.flow.frames import accuracy
+    from hwq.flow.infer import int_graph, load_frames
     from hwq.flow.infer import run as infer
     from hwq.flow.model import load_model
 
@@ -308,7 +309,7 @@ def run(
         x, labels = load_frames(loaded, data or config.data_dir)
     y = infer(loaded, x, encoded=encoded)
     outputs = y if isinstance(y, dict) else {"output": y}
-    right = None if labels is None else accuracy(loaded, outputs, labels)
+    right = accuracy(int_graph(loaded), next(iter(outputs.values())), labels)
     summary: dict[str, Any] = {"frames": len(x)} | ({} if right is None else {"accuracy": right})
     if out is not None:
         _save_arrays(out, outputs)

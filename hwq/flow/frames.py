@@ -16,7 +16,7 @@ from hwq.dtype import IntArray
 from hwq.errors import ConfigError, DataError, DataMissing
 from hwq.flow import expect
 from hwq.flow.builddir import Build
-from hwq.golden import host_quantize
+from hwq.golden import check_frames, host_quantize
 from hwq.ir.graph import Graph
 from hwq.ir.ops import ArgMax
 
@@ -45,13 +45,15 @@ def host_frames(build: Build, x: NDArray[Any]) -> tuple[IntArray, ...]:
     if x.ndim < 1 or x.size == 0 or x[0].size != int(np.prod(shape)):
         raise DataError(f"frames of shape {x.shape[1:]}, the design takes {shape} a frame")
     given, x = x.shape[1:], x.reshape(len(x), *shape)
+    integers = x.dtype.kind != "f" or g.host[0] is None
+    if not (integers and given == shape):  # integers may stand as the design takes them
+        check_frames(g, g.inputs[0], given)
     if g.host[0] is None and not np.array_equal(x, np.round(x)):
         raise DataError(f"the design's input '{g.inputs[0]}' takes integers, the frames hold fractions")
-    quantize = x.dtype.kind == "f" and g.host[0] is not None
     layout = g.layouts.get(g.inputs[0])
-    if quantize:
-        ints = host_quantize(g, [x.astype(np.float32)])[0]
-    elif layout is not None and given == tuple(layout.shape) != shape:
+    if not integers:
+        ints = host_quantize(g, [x.reshape(len(x), -1).astype(np.float32)])[0]
+    elif layout is not None and given != shape and len(given) > 1:
         ints = layout.to_int(x, g.tensor(g.inputs[0]))
     else:
         ints = x
@@ -113,18 +115,27 @@ def _data_frames(build: Build, name: str, data_dir: Path | None) -> Frames:
 
 
 def predictions(graph: Graph, outputs: IntArray) -> NDArray[np.int64] | None:
-    """Class of each frame from the first output [frames, *shape]; None if the output is not a class.
+    """Class of each frame, or of each of its pixels, from the first output [frames, ...]: [frames(, height, width)].
 
-    An ArgMax output is the class, a single 0/1 value too; else the largest real value, lowest index on ties.
+    An ArgMax output is the class, a single 0/1 value too; else the largest real value, lowest index on ties. None if
+    the output is not a class.
     """
     t = graph.tensor(graph.outputs[0])
     node = graph.producer(t.name)
-    flat = outputs.reshape(len(outputs), -1)
+    values = outputs.reshape(len(outputs), *t.shape)
     if node is not None and isinstance(node.op, ArgMax):
-        return flat[:, 0]
-    if t.size == 1:
-        return flat[:, 0] if (min(t.lo), max(t.hi)) == (0, 1) else None
+        return values[..., 0]
+    if t.channels == 1:
+        return values[..., 0] if (min(t.lo), max(t.hi)) == (0, 1) else None
     if t.real is None:
-        return np.argmax(flat, axis=1)
+        return np.argmax(values, axis=-1)
     scale, offset = (np.array([float(v) for v in p]) for p in (t.real.scale, t.real.offset))
-    return np.argmax(flat * scale + offset, axis=1)
+    return np.argmax(values * scale + offset, axis=-1)
+
+
+def accuracy(graph: Graph, outputs: IntArray, labels: NDArray[np.int64] | None) -> float | None:
+    """Per cent of frames (or pixels) whose class is the label; None without labels, or where the output is no class."""
+    classes = predictions(graph, outputs)
+    if classes is None or labels is None or classes.shape != labels.shape:
+        return None
+    return 100.0 * float(np.mean(classes == labels))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,9 @@ from numpy.typing import NDArray
 
 from hwq.data import load as load_data
 from hwq.errors import ConfigError, DataError
-from hwq.flow.frames import predictions
 from hwq.flow.model import Model, load_model
 from hwq.frontend import read_qonnx
-from hwq.golden import execute, host_quantize
+from hwq.golden import check_frames, execute, host_quantize
 from hwq.ir.graph import Graph
 from hwq.passes import lower
 
@@ -67,12 +65,6 @@ def load_frames(model: Model, data_dir: Path | None) -> tuple[NDArray[Any], NDAr
     return data.x_test, data.y_test
 
 
-def accuracy(model: Model, outputs: Mapping[str, NDArray[np.int64]], labels: NDArray[np.int64]) -> float | None:
-    """Per cent of frames whose class is the label; None where the output is not a class."""
-    classes = predictions(int_graph(model), next(iter(outputs.values())))
-    return None if classes is None else 100.0 * float((classes == labels).mean())
-
-
 def features(model: Model, graph: Graph, x: NDArray[Any], encoded: bool, first: int = 0) -> NDArray[Any]:
     """x as the network's one input wants it: checked, encoded, flattened to [frames, n]. first: number of
     frame 0.
@@ -97,6 +89,7 @@ def features(model: Model, graph: Graph, x: NDArray[Any], encoded: bool, first: 
             f"model '{model.name}': frames of shape {x.shape[1:]} hold {int(np.prod(x.shape[1:]))} values, "
             f"the network takes {t.size}"
         )
+    check_frames(graph, t.name, x.shape[1:])
     if graph.host[0] is None:
         whole = np.asarray(x, dtype=np.int64)
         if not np.array_equal(whole, x):

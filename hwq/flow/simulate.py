@@ -20,7 +20,7 @@ from hwq.flow.bench import run_bench
 from hwq.flow.builddir import Build, load_build
 from hwq.flow.expect import Chunk
 from hwq.flow.faults import describe, first_failure
-from hwq.flow.frames import Frames, choose_frames, predictions
+from hwq.flow.frames import Frames, accuracy, choose_frames
 from hwq.flow.harness import Report, RunOptions, Shard
 from hwq.flow.repro import load_reproducer, save_reproducer
 from hwq.flow.timing import Timing, measure
@@ -281,7 +281,7 @@ def _result(job: _Job, done: Sequence[_Done], seconds: float) -> SimResult:
     """Totals, records, and the check of latency and II."""
     b = job.build
     reports = [r for d in done for r in d.reports]
-    accuracy, accuracy_model = _accuracies(job, done)
+    measured, of_model = _accuracies(job, done)
     timing = Timing(None, None, ())
     if job.stall == "none":
         runs = [(d.start + s.first, r) for d in done for s, r in zip(d.shards, d.reports, strict=True)]
@@ -291,23 +291,20 @@ def _result(job: _Job, done: Sequence[_Done], seconds: float) -> SimResult:
     speed = cycles / max(sum(r.seconds for r in reports), 1e-9)
     fps = b.manifest["clock_mhz"] * 1e6 / (timing.ii_cycles or b.ii_cycles)
     records = _records(job, {
-        "frames": len(job.frames), "mismatches": 0, "accuracy": accuracy,
+        "frames": len(job.frames), "mismatches": 0, "accuracy": measured,
         "latency_cycles": timing.latency_cycles, "ii_cycles": timing.ii_cycles,
         "fps": fps if timing.ii_cycles else None, "sim_cycles_per_s": round(speed)}, marks)
     record.update(b.path / "record.json", records)
     if timing.complaints:
         raise CheckFailed("every value is right, but the timing is not that of the token model: "
                           + "; ".join(timing.complaints))
-    return SimResult(b.path, job.frames.source, job.stall, job.seed, len(job.frames), 0, accuracy,
-                     accuracy_model, timing.latency_cycles, timing.ii_cycles, b.latency_cycles, b.ii_cycles,
+    return SimResult(b.path, job.frames.source, job.stall, job.seed, len(job.frames), 0, measured,
+                     of_model, timing.latency_cycles, timing.ii_cycles, b.latency_cycles, b.ii_cycles,
                      fps, cycles, seconds, job.compile_seconds, speed, _rows(b, reports), marks, records)
 
 
 def _accuracies(job: _Job, done: Sequence[_Done]) -> tuple[float | None, float | None]:
     """(of the RTL's own outputs, of the golden model) in %, None without labels."""
     graph, labels = job.build.graph, job.frames.labels
-    rtl = predictions(graph, np.concatenate([d.outputs for d in done]))
-    model = predictions(graph, np.concatenate([d.golden for d in done]))
-    if labels is None or rtl is None or model is None:
-        return None, None
-    return 100.0 * float(np.mean(rtl == labels)), 100.0 * float(np.mean(model == labels))
+    rtl = accuracy(graph, np.concatenate([d.outputs for d in done]), labels)
+    return rtl, accuracy(graph, np.concatenate([d.golden for d in done]), labels)
