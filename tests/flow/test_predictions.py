@@ -15,6 +15,7 @@ from tests.conv_nets import ImageNet
 def pixels(head: str) -> Graph:
     net = ImageNet((3, 2, 4))
     net.x = net.quant(net.x, 0.5, bits=4)
+    net.then("Conv", net.quant(net.const(np.eye(3)[:, :, None, None]), 0.5, bits=3, narrow=1))
     if head == "argmax":
         net.then("ArgMax", axis=1, keepdims=1)
         net.output_type = 7
