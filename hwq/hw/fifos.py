@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwq.errors import CheckFailed
 from hwq.hw.design import Design, Instance
-from hwq.hw.library import figures, timing
+from hwq.hw.library import Figures, figures, timing
 
 LEAST_FIFO = 2
 
@@ -41,6 +42,24 @@ def with_depths(design: Design, depths: Mapping[str, int]) -> Design:
     return design.replace(instances=tuple(sized(i) for i in design.instances))
 
 
+def held(came: NDArray[np.int64], went: NDArray[np.int64]) -> int:
+    """Most beats that a FIFO holds after any cycle, from the cycles in which beats came and went."""
+    most = np.arange(1, len(came) + 1) - np.searchsorted(went, came, side="right")
+    return int(most.max(initial=0))
+
+
+def high_water(design: Design, found: Figures) -> dict[str, int]:
+    """FIFO or replay buffer -> most beats it holds, in the run of the token model."""
+    most = {}
+    for i in design.instances:
+        if i.module in ("hwq_fifo", "hwq_replay"):
+            came, went = (np.asarray(found.times[s[0].name]) for s in (design.into(i.name), design.out_of(i.name)))
+            if i.module == "hwq_replay":  # a beat leaves when it is sent for the last time
+                went = went.reshape(-1, i.int_param("PASSES"), i.int_param("BEATS"))[:, -1].reshape(-1)
+            most[i.name] = held(came, went)
+    return most
+
+
 def minimal(design: Design) -> Design:
     """The design with the least depths that keep its II. Raises CheckFailed if it deadlocks as it is."""
     limits = resizable(design)
@@ -55,12 +74,9 @@ def minimal(design: Design) -> Design:
             return False
 
     depths = {name: most for name, (_, most) in limits.items()}
-    for name in depths:  # more than was ever held is never needed
-        i = design.instance(name)
-        if i.module == "hwq_fifo":
-            came, went = full.times[design.into(name)[0].name], full.times[design.out_of(name)[0].name]
-            held = np.arange(1, len(came) + 1) - np.searchsorted(went, came, side="left")
-            depths[name] = max(LEAST_FIFO, min(depths[name], int(held.max()) + 1))
+    for name, most in high_water(design, full).items():  # a place more than was ever held is never needed
+        if name in depths:
+            depths[name] = max(LEAST_FIFO, min(depths[name], most + 1))
     if not keeps(depths):
         depths = {name: most for name, (_, most) in limits.items()}
     windows = {n: limits[n][0] for n in depths if design.instance(n).module == "hwq_window"}

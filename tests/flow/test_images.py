@@ -13,7 +13,7 @@ from hwq.errors import CheckFailed
 from hwq.flow.export import export
 from hwq.flow.simulate import simulate
 from hwq.frontend import read_qonnx
-from hwq.hw.fifos import minimal, resizable, with_depths
+from hwq.hw.fifos import high_water, minimal, resizable, with_depths
 from hwq.hw.library import figures
 from hwq.hw.map import build
 from hwq.passes import lower
@@ -122,6 +122,20 @@ def test_an_image_network_is_exact_in_rtl_and_keeps_its_cycles(name: str, ii: in
     result = simulate(out, frames=6, stall=stall)
     assert result.mismatches == 0 and result.frames == 6
     assert result.timing_equal or stall == "random"
+
+
+@pytest.mark.sim
+@pytest.mark.parametrize("name", ["residual", "concatenated"])
+def test_fifos_hold_in_rtl_what_they_hold_in_the_token_model(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "net.onnx"
+    file.write_bytes(NETS[name]().bytes())
+    graph = lower(read_qonnx(file.read_bytes()))
+    design = minimal(build(graph, fold.for_fps(graph, 1e8 / 1200, Z2, 100.0), Z2))
+    found = figures(design)
+    out = export(file, fps=1e8 / 1200, out=tmp_path / "build")
+    result = simulate(out, frames=found.frames, jobs=1)
+    assert result.fifo_beats == high_water(design, found)
+    assert any(result.fifo_beats.values())
 
 
 @pytest.mark.parametrize("name", ["residual", "concatenated"])
