@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hwq.flow.export import export
+from tests.conv_nets import ImageNet
 from tests.qonnx_nets import Net
 from tests.test_stopped import hwq, tree  # noqa: F401  (a fixture)
 
@@ -28,7 +29,28 @@ def net(weight=0.5, zero=0.0, op=None):
     return made.bytes()
 
 
+def picture(batch=1, pad="constant", shift=0.0):
+    """A 3 x 3 convolution with padding on an image of 3 x 6 x 5."""
+    made = ImageNet((3, 6, 5))
+    made.x = made.quant(made.x, 0.37)
+    if shift:
+        made.then("Add", made.const(shift))
+    if pad != "constant":
+        made.then("Pad", made.const([0, 0, 1, 1, 0, 0, 1, 1], np.int64), mode=pad)
+    w = np.random.default_rng(0).normal(size=(2, 3, 3, 3))
+    made.then("Conv", made.quant(made.const(w), 0.5, narrow=1), pads=[1, 1, 1, 1])
+    made.x = made.quant(made.x, 1.0)
+    model = made.model()
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = batch
+    return model.SerializeToString()
+
+
 FILES = {
+    "image.onnx": picture(),
+    "batch.onnx": picture(batch=32),
+    "reflect.onnx": picture(pad="reflect"),
+    "offset.onnx": picture(shift=0.1),
+    "other.toml": b"[layer.conv1]\npe = 1\nsimd = 1\n[layer.conv2]\npe = 1\nsimd = 1\n",
     "short.onnx": net()[:200],
     "text.onnx": b"no model",
     "empty.onnx": b"",
@@ -53,6 +75,8 @@ def place(hwq, tmp_path):  # noqa: F811
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
     np.save("wide.npy", np.zeros((2, 9, 9)))
+    np.save("large.npy", np.zeros((2, 3, 6, 6)))
+    np.save("last.npy", np.zeros((2, 6, 5, 3)))
     np.save("nan.npy", np.array([[0.0] * 64, [0.0] * 7 + [np.nan] * 57]))
     np.save("text.npy", np.array(["a"]))
     np.savez("two.npz", a=np.zeros(2), b=np.zeros(2))
@@ -69,6 +93,15 @@ def place(hwq, tmp_path):  # noqa: F811
     (("export", "nan.onnx", *EXPORT), ["nan.onnx: 1 problem", "holds nan at index (2, 1); train or export"]),
     (("export", "inf.onnx", *EXPORT), ["inf.onnx: 1 problem", "holds -inf at index (2, 1); train or export"]),
     (("export", "grid.onnx", *EXPORT), ["(Quant): zero point 0.25", "off the integer grid", "round it to an integer"]),
+    (("export", "batch.onnx", *EXPORT), ["input 'x' [32, 3, 6, 5] holds 32 frames at once; export it with one ("]),
+    (("export", "reflect.onnx", *EXPORT), ["(Pad): mode=reflect; only constant padding"]),
+    (("export", "offset.onnx", *EXPORT), ["layer 'conv0'", "offset 0.1 on a scale of 0.37", "or no padding"]),
+    (("export", MODEL, *EXPORT, "--folding", "other.toml"),
+     ["folding names layer 'conv1', which the model does not have; layers: fc1, fc2, fc3", "'fc3' has no folding"]),
+    (("run", "image.onnx", "--input", "large.npy", "-o", "y.npy"),
+     ["model 'image': frames of shape (3, 6, 6) hold 108 values, the network takes 90"]),
+    (("run", "image.onnx", "--input", "last.npy", "-o", "y.npy"),
+     ["input 'x': frames of shape (6, 5, 3); the network takes (3, 6, 5), axes in this order"]),
     (("export", MODEL, *EXPORT, "--folding", "pe.toml"),
      ["layer 'fc1': PE=7 does not divide MH=32; legal PE: 1, 2, 4, 8, 16, 32\n", "SIMD=3 does not divide MW=64; leg"]),
     (("export", MODEL, "--target", "pynq-z3", "-o", "b"), ["unknown target 'pynq-z3'; did you mean 'pynq", "known: "]),
@@ -119,6 +152,18 @@ def test_wrong_frames_are_exit_2_before_anything_is_compiled(place, tmp_path, ar
     export(MODEL, target="pynq-z2", out=tmp_path / "b")
     before = tree(".")
     code, err = place("sim", "b", *args)
+    assert code == 2 and says in err and err.count("hwq: ") == 1
+    assert tree(".") == before
+
+
+@pytest.mark.parametrize(("file", "says"), [
+    ("large.npy", "frames of shape (3, 6, 6), the design takes (6, 5, 3) a frame"),
+    ("last.npy", "input 'x': frames of shape (6, 5, 3); the network takes (3, 6, 5), axes in this order"),
+])
+def test_images_of_the_wrong_size_or_order_are_exit_2_before_anything_is_compiled(place, tmp_path, file, says):
+    export("image.onnx", target="pynq-z2", out=tmp_path / "b")
+    before = tree(".")
+    code, err = place("sim", "b", "--input", file)
     assert code == 2 and says in err and err.count("hwq: ") == 1
     assert tree(".") == before
 

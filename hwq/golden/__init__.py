@@ -3,7 +3,7 @@
 from hwq.golden.bounds import Arithmetic
 from hwq.golden.cells import Cells
 from hwq.golden.differences import Difference, Flip, as_decided, count_differences, decisions
-from hwq.golden.execute import execute, host_quantize
+from hwq.golden.execute import check_frames, execute, host_quantize
 from hwq.golden.floats import float_execute
 from hwq.golden.reference import reference
 
@@ -13,6 +13,7 @@ __all__ = [
     "Difference",
     "Flip",
     "as_decided",
+    "check_frames",
     "count_differences",
     "decisions",
     "execute",

@@ -98,13 +98,15 @@ def host_quantize(graph: Graph, inputs: Sequence[NDArray[Any]] | Mapping[str, ND
     """Float32 frames [N, ...] of each graph input -> its integers [N, *shape], as the host computes them.
 
     Frames come in the order of the ONNX input; images leave it as [H, W, C] (`Graph.layouts`).
-    An input without a host quantizer is passed on as integers. Raises DataError on a wrong shape or a NaN.
+    An input without a host quantizer is passed on as integers. Raises DataError on a NaN, a wrong shape or (of an image)
+    a wrong order of the axes.
     """
     if not isinstance(inputs, Mapping):
         inputs = dict(zip(graph.inputs, inputs, strict=True))
     found = []
     for name, host in zip(graph.inputs, graph.host, strict=True):
         t = graph.tensor(name)
+        check_frames(graph, name, np.asarray(inputs[name]).shape[1:])
         x = _flat(t, np.asarray(inputs[name]))
         if name in graph.layouts:
             x = graph.layouts[name].to_int(x, t)
@@ -121,6 +123,18 @@ def host_quantize(graph: Graph, inputs: Sequence[NDArray[Any]] | Mapping[str, ND
             y[start : start + CHUNK] = count_thresholds(x[start : start + CHUNK], thresholds, host.offset, falling)
         found.append(y)
     return found
+
+
+def check_frames(graph: Graph, name: str, shape: tuple[int, ...]) -> None:
+    """Raises DataError unless images of this shape stand in the order of the ONNX input: axes of one pixel or channel
+    may be left out, and a frame may be flat. Vectors come in any shape.
+    """
+    t, layout = graph.tensor(name), graph.layouts.get(name)
+    frame = t.shape if layout is None else layout.shape
+    if len(t.shape) == 3 and shape != (t.size,) and [n for n in shape if n > 1] != [n for n in frame if n > 1]:
+        raise DataError(
+            f"input '{name}': frames of shape {shape}; the network takes {tuple(frame)}, axes in this order"
+        )
 
 
 def _flat(t: Tensor, x: NDArray[Any]) -> NDArray[Any]:

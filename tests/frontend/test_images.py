@@ -127,7 +127,7 @@ REFUSED = [
     (resized("linear", [1, 1, 2, 2]), "mode=linear; only nearest"),
     (resized("nearest", [1, 1, 1.5, 2]), "only whole factors"),
     (resized("nearest", [1, 1, 3, 3]), "use asymmetric and floor"),
-    (padded("reflect", [0, 0, 1, 1, 0, 0, 1, 1]), "mode=reflect; only constant padding"),
+    *((padded(m, [0, 0, 1, 1, 0, 0, 1, 1]), f"mode={m}; only constant padding") for m in ("reflect", "edge", "wrap")),
     (padded("constant", [0, 1, 0, 0, 0, 0, 0, 0]), "only the spatial axes"),
 ]
 

@@ -118,6 +118,24 @@ def test_frames_in_the_order_of_the_model_become_channel_last() -> None:
     np.testing.assert_array_equal(graph.as_onnx("x", ints).reshape(5, 2, 3, 4), ints.transpose(0, 3, 1, 2))
     with pytest.raises(DataError, match="channels last"):
         execute(graph, [ints.transpose(0, 3, 1, 2)])
+    np.testing.assert_array_equal(host_quantize(graph, [frames.reshape(5, -1)])[0], ints)
+    for wrong in ((3, 4, 2), (2, 4, 3), (6, 4)):  # channels last, turned, an axis missing
+        with pytest.raises(DataError) as e:
+            host_quantize(graph, [frames.reshape(5, *wrong)])
+        assert f"input 'x': frames of shape {wrong}; the network takes (2, 3, 4), axes in this order" in str(e.value)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 4), (3, 4), (3, 4, 1), (12,)])
+def test_an_axis_of_one_channel_may_be_left_out_of_a_frame(shape: tuple[int, ...]) -> None:
+    layouts = {"x": Layout((1, 3, 4), (1, 2, 0))}
+    tensors = {"x": image("x", (3, 4, 1), 0, 11), "y": image("y", (12,), 0, 11)}
+    graph = Graph(
+        "g", "int", ("x",), ("y",), (Node("n", ops.Reshape(), ("x",), ("y",)),), tensors, {}, (None,), (), layouts
+    )
+    assert (
+        host_quantize(graph, [np.arange(12).reshape(1, *shape)])[0].tolist()
+        == np.arange(12).reshape(1, 3, 4, 1).tolist()
+    )
 
 
 def test_windows_of_many_frames_are_never_held_at_once() -> None:
