@@ -98,8 +98,8 @@ def host_quantize(graph: Graph, inputs: Sequence[NDArray[Any]] | Mapping[str, ND
     """Float32 frames [N, ...] of each graph input -> its integers [N, *shape], as the host computes them.
 
     Frames come in the order of the ONNX input; images leave it as [H, W, C] (`Graph.layouts`).
-    An input without a host quantizer is passed on as integers. Raises DataError on a NaN, a wrong shape or (of an image)
-    a wrong order of the axes.
+    An input without a host quantizer is passed on as integers. Raises DataError on a NaN, on a wrong shape, or on axes
+    of an image in another order.
     """
     if not isinstance(inputs, Mapping):
         inputs = dict(zip(graph.inputs, inputs, strict=True))
