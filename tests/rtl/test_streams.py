@@ -2,8 +2,11 @@
 
 import random
 
+import numpy as np
 import pytest
+import torch
 from hwq_sim.harness.module import run_bench
+from torch.nn import functional as F
 
 from hwq.hw.schedule import Timing
 
@@ -63,6 +66,22 @@ def test_replay_sends_every_sequence_passes_times(beats, passes, depth, style):
     x = words(beats, 11, frames=6)
     run_bench("hwq_replay", {"DATA_W": 11, "BEATS": beats, "PASSES": passes, "DEPTH": depth, "STYLE": style},
               x, [f * passes for f in x], Timing("replay", n=beats, passes=passes, depth=depth))
+
+
+@pytest.mark.parametrize("size, chunks, factors", [((2, 3), 2, (2, 3)), ((3, 2), 1, (3, 1)), ((1, 4), 3, (1, 2))])
+def test_nearest_upsampling_is_a_replay_of_rows_and_one_of_pixels(size, chunks, factors):
+    """At each replay the beats that torch's interpolation along that axis gives."""
+    x = np.array(words(size[0] * size[1] * chunks, 9)).reshape(4, *size, chunks)
+    for axis, beats in ((1, size[1] * chunks), (2, chunks)):
+        if factors[axis - 1] == 1:
+            continue
+        scale = [float(f) if axis == i else 1.0 for i, f in enumerate(factors, 1)]
+        y = F.interpolate(torch.from_numpy(x).double().permute(0, 3, 1, 2), scale_factor=scale, mode="nearest")
+        y = y.permute(0, 2, 3, 1).numpy().astype(int)
+        params = {"DATA_W": 9, "BEATS": beats, "PASSES": factors[axis - 1], "DEPTH": 2 * beats, "STYLE": 0}
+        run_bench("hwq_replay", params, x.reshape(4, -1).tolist(), y.reshape(4, -1).tolist(),
+                  Timing("replay", n=beats, passes=factors[axis - 1], depth=2 * beats))
+        x = y
 
 
 @pytest.mark.parametrize("width, beats", [(1, 1), (13, 7), (16, 4)])
