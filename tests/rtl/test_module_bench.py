@@ -7,6 +7,8 @@ import pytest
 from hwq_sim.harness.module import run_bench
 
 from hwq.errors import MismatchError, ToolFailed
+from hwq.hw.design import Instance
+from hwq.hw.library import timing
 from hwq.hw.schedule import Timing
 
 pytestmark = pytest.mark.sim
@@ -52,6 +54,20 @@ def test_a_broken_module_is_caught_with_its_symptom(file, old, new, symptom):
             run_bench("hwq_replay", REPLAY, X, [f * 3 for f in X], timing, sources=sources)
     assert symptom in str(e.value)
     assert "DATA_W=8" in str(e.value)
+
+
+def test_a_counter_that_a_reset_misses_is_caught_although_it_often_stands_at_its_start():
+    """hwq_spread between pixels of one row, 3 columns apart; a single reset in the middle of the run did not see it."""
+    params = {"LANES": 2, "BITS": 4, "CHUNKS": 2, "IN_H": 2, "IN_W": 3, "FH": 1, "FW": 3, "VALUE": 0}
+    frames = [[RNG.getrandbits(8) for _ in range(12)] for _ in range(3)]
+    spread = [[v for row in (f[:6], f[6:]) for x in range(7) for v in (row[x // 3 * 2:][:2] if x % 3 == 0 else (0, 0))]
+              for f in frames]
+    unit = timing(Instance("dut", "hwq_spread", tuple(params.items()), ""))
+    run_bench("hwq_spread", params, frames, spread, unit)
+    sources = mutate("hwq_spread.sv", "u_gap_x (.clk, .rst_n,", "u_gap_x (.clk, .rst_n(1'b1),")
+    with pytest.raises(MismatchError, match="run 'reset 2'") as e:
+        run_bench("hwq_spread", params, frames, spread, unit, sources=sources)
+    assert not any(f"run '{name}'" in str(e.value) for name in ("none", "source", "sink", "random"))
 
 
 def test_the_first_difference_names_frame_beat_and_both_values():
