@@ -47,23 +47,26 @@ def timing(instance: Instance) -> Timing:
             a, b = p("IN_LANES"), p("OUT_LANES")
             return Timing("up", n=b // a) if b >= a else Timing("down", n=a // b)
         case "hwq_window":
-            return Timing(
-                "window",
-                depth=p("DEPTH"),
-                window=Window(
-                    p("CHUNKS"),
-                    (p("IN_H"), p("IN_W")),
-                    (p("KH"), p("KW")),
-                    (p("SH"), p("SW")),
-                    (p("DH"), p("DW")),
-                    (p("PAD_T"), p("PAD_L")),
-                    (p("OUT_H"), p("OUT_W")),
-                    p("PASSES"),
-                    bool(p("ORDER")),
-                ),
-            )
+            return Timing("window", depth=p("DEPTH"), window=_geometry(instance, p("CHUNKS"), bool(p("ORDER"))))
+        case "hwq_slide":
+            return Timing("slide", n=p("KH") * p("KW") // p("TAPS"), window=_geometry(instance))
         case other:
             raise KeyError(f"no timing class for module '{other}'")
+
+
+def _geometry(instance: Instance, chunks: int = 1, channels_first: bool = False) -> Window:
+    p = instance.int_param
+    return Window(
+        chunks,
+        (p("IN_H"), p("IN_W")),
+        (p("KH"), p("KW")),
+        (p("SH"), p("SW")),
+        (p("DH"), p("DW")),
+        (p("PAD_T"), p("PAD_L")),
+        (p("OUT_H"), p("OUT_W")),
+        p("PASSES"),
+        channels_first,
+    )
 
 
 @dataclass(frozen=True)

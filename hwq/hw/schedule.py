@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from hwq.errors import CheckFailed
 from hwq.hw.solve import Bound, Times, solve
-from hwq.hw.window import Window, dead, need
+from hwq.hw.window import Window, complete, dead, need, real_steps, scan
 
 Pattern = NDArray[np.bool_]
 Patterns = Mapping[int, Pattern | Sequence[Pattern]]
@@ -34,12 +34,13 @@ FREE = -(1 << 60)  # table entry: no bound
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Timing class and its numbers. kind: wire | fifo | pipe | reduce | replay | up | down | window | concat | spread.
+    """Timing class and its numbers. kind: wire | fifo | pipe | reduce | replay | up | down | window | slide | concat |
+    spread.
 
     d: pipeline depth (pipe, reduce); n: beats per group (reduce), sequence length (replay), ratio (up, down), beats
-    of the first input a turn (concat); m: beats that come out of a group, its last ones (reduce), beats of the second
-    input a turn (concat); passes: times a sequence is sent (replay); depth: beats held (fifo, replay, window);
-    window: its geometry (spread: size, out, and the factors as stride).
+    of a window in one pass (slide), beats of the first input a turn (concat); m: beats that come out of a group, its
+    last ones (reduce), beats of the second input a turn (concat); passes: times a sequence is sent (replay); depth:
+    beats held (fifo, replay, window); window: its geometry (spread: size, out, and the factors as stride).
     """
 
     kind: str
@@ -70,11 +71,21 @@ class Timing:
             case "window":
                 w = self.geometry
                 return beats_in // w.frame_beats * w.windows * w.window_beats
+            case "slide":
+                w = self.geometry
+                return beats_in // w.frame_beats * w.windows * self.n * w.passes
             case "spread":
                 w = self.geometry
                 return beats_in // w.frame_beats * w.windows * w.chunks
             case _:
                 return beats_in
+
+    def steps(self, beats_in: int) -> int:
+        """Steps of the scan (slide) in which `beats_in` come in."""
+        if self.kind != "slide":
+            return 0
+        rows, cols = scan(self.geometry)
+        return beats_in // self.geometry.frame_beats * rows * cols
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +107,9 @@ class Node:
 
 # ---- timing classes as arcs ----------------------------------------------------------------------
 
-# Ends of an arc: input(s), beats between two stages (as many as come in: INNER, or go out: INNER_OUT), output
-IN, IN2, INNER, INNER_OUT, OUT = range(5)
+# Ends of an arc: input(s), beats between two stages (as many as come in: INNER, or go out: INNER_OUT), steps of a scan,
+# output
+IN, IN2, INNER, INNER_OUT, STEP, OUT = range(6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +163,24 @@ def arcs(tm: Timing) -> tuple[Arc, ...]:
             return (
                 Arc(OUT, IN, w.frame_beats, np.where(needed < 0, FREE, needed), 1),
                 Arc(IN, OUT, frame_out, released, 1),
+            )
+        case "slide":
+            # A real step takes a beat in. A step waits until the window completed before it has gone on: into the
+            # register of windows, which the window before that one must have left, or out if there is no register.
+            w = tm.geometry
+            rows, cols = scan(w)
+            done, place = complete(w), real_steps(w)
+            beats = n * w.passes
+            held = int(beats > 1)
+            real = np.full(rows * cols, FREE, dtype=np.int64)
+            real[place] = np.arange(w.frame_beats)
+            waits = (np.searchsorted(done, np.arange(rows * cols)) - held) * beats - 1
+            return (
+                Arc(STEP, IN, w.frame_beats, real, 0),
+                Arc(OUT, STEP, rows * cols, np.repeat(done, beats), 1 + held),
+                Arc(STEP, OUT, w.windows * beats, waits, 0),
+                Arc(IN, STEP, rows * cols, place - 1, 1),
+                Arc(IN, OUT, w.windows * beats, waits[place], 0),
             )
         case "concat":
             first, second = tuple(range(n)), tuple(range(m))
@@ -214,7 +244,7 @@ def run_net(
             raise CheckFailed(f"stream '{labels[node.dst]}' joins {totals[node.dst]} beats with {out} of '{node.name}'")
         totals[node.dst] = out
         for arc in arcs(node.timing):
-            for inner, count in ((INNER, incoming), (INNER_OUT, out)):
+            for inner, count in ((INNER, incoming), (INNER_OUT, out), (STEP, node.timing.steps(incoming))):
                 if inner in (arc.to, arc.of) and inner not in ends:
                     ends[inner] = len(totals)
                     totals.append(count)

@@ -1,4 +1,5 @@
-"""Geometry of hwq_window: least depth of its ring, which input beat every output beat needs, when slots are free.
+"""Geometry of hwq_window (least depth of its ring, which input beat every output beat needs, when slots are free) and
+of hwq_slide (its scan, the steps that take input and that complete windows, cycles of a frame).
 
 Beats are counted from 0 within a frame; frames repeat the same tables. The token model, the mapper and the benches
 share this file; the rules are those of the RTL header.
@@ -163,3 +164,47 @@ def dead(w: Window) -> Int64:
     table = np.searchsorted(kept, np.arange(w.frame_beats), side="right").astype(np.int64) * w.window_beats
     table.setflags(write=False)
     return table
+
+
+# ---- hwq_slide: whole pixels, several taps a beat --------------------------------------------------------------------
+
+
+def scan(w: Window) -> tuple[int, int]:
+    """Rows and columns that hwq_slide scans: the image, padding before every row, and what windows see behind it."""
+    end = [w.span[i] - w.pad[i] + w.last[i] for i in range(2)]  # last pixel of the last window
+    return max(w.size[0], end[0] + 1), max(w.size[1] + w.pad[1], end[1] + 1, 2)
+
+
+def real_steps(w: Window) -> Int64:
+    """Step of the scan that takes each pixel of a frame, int64 [H * W]."""
+    y, x = np.divmod(np.arange(w.size[0] * w.size[1]), w.size[1])
+    return (y * scan(w)[1] + x).astype(np.int64)
+
+
+def complete(w: Window) -> Int64:
+    """Step of the scan that completes each window of a frame, int64 [windows]."""
+    y, x = np.divmod(np.arange(w.windows), w.out[1])
+    y, x = (a * w.stride[i] + w.span[i] - w.pad[i] for i, a in enumerate((y, x)))
+    return (y * scan(w)[1] + x).astype(np.int64)
+
+
+def slide_ring(w: Window) -> int:
+    """Words of KH - 1 pixels in the ring of hwq_slide, 0 without one (KH = 1). Same rule as RING in the RTL."""
+    if w.kernel[0] == 1:
+        return 0
+    rows = w.dilation[0] * scan(w)[1]
+    least = max(1, rows - w.span[1] - 1)
+    power = 1 << (least - 1).bit_length()
+    return power if power < rows else least
+
+
+def slide_cycles(w: Window, beats: int) -> int:
+    """Cycles between frames of hwq_slide that sends `beats` a window (all passes), where nothing makes it wait.
+
+    The columns hold one window while another is sent, so that a window takes as long as its beats, or as the scan
+    takes to the next one if that is longer: at the start of a frame and between rows.
+    """
+    done = complete(w)
+    rows, cols = scan(w)
+    steps = np.diff(done, append=done[0] + rows * cols)
+    return int(np.maximum(steps, beats).sum())
