@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwq.errors import MismatchError, ModelError, UnsupportedOp
+from hwq.errors import MismatchError, ModelError
 from hwq.flow.infer import features, int_graph
 from hwq.flow.model import Model
 from hwq.frontend import read_qonnx
@@ -18,6 +18,7 @@ from hwq.ir import ops
 from hwq.ir.graph import Graph
 
 CHUNK = 8192  # frames at a time: what training evaluates with
+CHUNK_VALUES = 1 << 26  # values of all tensors of a chunk together, at most
 SHOWN = 20
 Values = dict[str, NDArray[Any]]  # output tensor of a decision -> its real values, the class of an ArgMax
 
@@ -77,20 +78,16 @@ class Comparison:
 def against(model: Model, x: NDArray[Any], engine: str, *, encoded: bool = False) -> Comparison:
     """Count where an engine (one of ENGINES) decides otherwise than the integer network, each layer alone.
 
-    x: as for `hwq.run`. Raises UnsupportedOp for a network that is not dense, ModelError where Brevitas has no
+    x: as for `hwq.run`. Raises ModelError where Brevitas has no
     finished run to load, VerifyError where the integer network differs from the exact reference.
     """
     make, arithmetic = ENGINES[engine]
     real, lowered = read_qonnx(model.onnx_bytes, name=model.name), int_graph(model)
-    other = next((n for n in real.nodes if not isinstance(n.op, bounds.COVERED)), None)
-    if other is not None:
-        raise UnsupportedOp(
-            f"model '{model.name}': node '{other.name}' is a {type(other.op).__name__}; --against covers dense networks"
-        )
     values = make(model, real)
+    chunk = max(1, min(CHUNK, CHUNK_VALUES // sum(t.size for t in real.tensors.values())))
     parts: list[list[Difference]] = []
-    for start in range(0, max(len(x), 1), CHUNK):
-        frames = features(model, lowered, x[start : start + CHUNK], encoded, start)
+    for start in range(0, max(len(x), 1), chunk):
+        frames = features(model, lowered, x[start : start + chunk], encoded, start)
         found = count_differences(real, lowered, [frames], values(frames), arithmetic)
         parts.append([replace(d, flips=tuple(replace(f, frame=f.frame + start) for f in d.flips)) for d in found])
     return Comparison(engine, len(x), tuple(map(_joined, zip(*parts, strict=True))))
@@ -139,8 +136,10 @@ def _brevitas(double: bool) -> Callable[[Model, Graph], Engine]:
         made = [n for n in real.nodes if isinstance(n.op, (*ops.QUANTIZERS, ops.ArgMax))]
         head = made.pop() if recipe.head != "logits" else None
 
+        frame = real.tensor(real.inputs[0]).shape
+
         def run(x: NDArray[Any]) -> Values:
-            outputs, logits = quantizer_outputs(net, x, double)
+            outputs, logits = quantizer_outputs(net, x.reshape(len(x), *frame), double)
             if len(outputs) != len(made):
                 raise ModelError(
                     f"model '{model.name}': {len(outputs)} activation quantizers in the net, {len(made)} in model.onnx"

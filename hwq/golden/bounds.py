@@ -23,7 +23,6 @@ from hwq.ir.rational import fractions
 
 Floats = NDArray[np.float64]
 Count = TypeVar("Count", float, Floats)
-COVERED = (*ops.QUANTIZERS, *ops.ELEMENTWISE, ops.MatMul, ops.Sum, ops.Softmax, ops.Reshape, ops.ArgMax)
 LIBRARY = 8  # roundings in a library's exp or tanh: C and numpy stay within 4 ulp, an ulp is up to 2 roundings
 OWN = 1 + 2.0**-20  # the bounds are themselves computed in float64
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from hwq.errors import UnsupportedOp
 from hwq.hw.design import Fold
+from hwq.hw.window import Window as Geometry
+from hwq.hw.window import slide_cycles
 from hwq.ir.graph import Graph, Node, Tensor
 from hwq.ir.ops import (
     ArgMax,
@@ -38,7 +40,7 @@ class Layer:
     rows: channels that PE folds (MH of a matrix); cols: what SIMD folds (MW of a matrix, the taps of a depthwise one
     or of a pooling, 1 without); vectors: how often that happens a frame; pes, simds: legal PE and SIMD; channels: of
     what comes in, inputs: how many vectors of them come a frame; depthwise: a matrix op in which every channel goes its
-    own way.
+    own way; slide: what hwq_slide slides over where SIMD may be several pixels.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Layer:
     channels: int
     inputs: int
     depthwise: bool
+    slide: Geometry | None = None
 
     @property
     def mat(self) -> Node | None:
@@ -81,6 +84,8 @@ class Layer:
 
     def cycles(self, fold: Fold) -> int:
         """Cycles a frame: of the work, or of what comes in."""
+        if self.slide is not None and fold.simd > self.channels:
+            return slide_cycles(self.slide, fold.cycles(self.rows, self.cols))
         return max(fold.cycles(self.rows, self.cols, self.vectors), self.inputs * self.channels // self.lanes(fold))
 
 
@@ -149,7 +154,7 @@ def _layer(graph: Graph, nodes: list[Node], taken: set[str], problems: list[str]
     rows, cols, vectors = y.channels, 1, positions(y)
     pes = divisors(rows)
     simds: tuple[int, ...] = (1,)
-    depthwise = False
+    depthwise, slide = False, None
     match main.op:
         case MatVec() as op:
             cols = graph.tensor(main.inputs[0]).channels
@@ -158,6 +163,8 @@ def _layer(graph: Graph, nodes: list[Node], taken: set[str], problems: list[str]
                 cols = op.taps
             else:
                 simds = divisors(x.channels)
+                if window is not None and isinstance(window.op, Window):
+                    slide = _slide(window.op, x.shape)
             if depthwise and cols > 1 and window is None:
                 problems.append(f"node '{main.name}': a depthwise matrix op needs a Window of its own before it")
         case Pool(size=size):
@@ -170,7 +177,12 @@ def _layer(graph: Graph, nodes: list[Node], taken: set[str], problems: list[str]
             vectors = positions(x)
         case Concat():
             pes = divisors(math.gcd(*(graph.tensor(t).channels for t in main.inputs)))
-    return Layer(name, window, head, post, rows, cols, vectors, pes, simds, x.channels, positions(x), depthwise)
+    return Layer(name, window, head, post, rows, cols, vectors, pes, simds, x.channels, positions(x), depthwise, slide)
+
+
+def _slide(op: Window, shape: tuple[int, ...]) -> Geometry:
+    """Whole pixels, one a beat."""
+    return Geometry(1, (shape[0], shape[1]), op.kernel, op.stride, op.dilation, op.pad[:2], op.positions(shape))
 
 
 def _is_head(n: Node) -> bool:

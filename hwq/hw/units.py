@@ -200,12 +200,16 @@ def window(at: Site, ends: list[End], node: Node, tag: str) -> End:
 
 
 def _window(at: Site, end: End, node: Node, passes: int, channels_first: bool) -> End:
-    """hwq_window in front of a matrix op (window by window, `passes` times) or of a pooling (channels first)."""
+    """hwq_window in front of a matrix op (window by window, `passes` times) or of a pooling (channels first);
+    hwq_slide where a matrix op takes several pixels a beat.
+    """
     op, x, y = node.op, at.x(node), at.y(node)
     assert isinstance(op, Window)
     h, w, c = x.shape
     oh, ow = op.positions(x.shape)
     chunks, taps = c // end.lanes, op.kernel[0] * op.kernel[1]
+    if at.layer.slide is not None and at.fold.simd > c:
+        return _slide(at, end, y, at.layer.slide, op.value, at.fold.simd // c, passes)
     geometry = Geometry(
         chunks, (h, w), op.kernel, op.stride, op.dilation, op.pad[:2], (oh, ow), passes, channels_first
     )  # fmt: skip
@@ -218,10 +222,26 @@ def _window(at: Site, end: End, node: Node, passes: int, channels_first: bool) -
 def _sliding(at: Site, end: End, name: str, g: Geometry, value: int, depth: int, *, tensor: str, taps: int) -> End:
     """hwq_window of a geometry, behind a cut."""
     end = at.net.cut(end, at.name("relay"), at.layer.name)
-    params: dict[str, Param] = {
+    params = _geometry(end, g) | {
+        "CHUNKS": g.chunks,
+        "PASSES": g.passes,
+        "ORDER": int(g.channels_first),
+        "PAD_VALUE": value,
+        "DEPTH": depth,
+        "STYLE": 0,
+    }
+    group = g.window_beats // g.passes
+    return at.net.join(
+        end, name, "hwq_window", at.layer.name, params,
+        tensor=tensor, beats=g.windows * group, repeat=g.passes, cut=True, group=group, taps=taps,
+    )  # fmt: skip
+
+
+def _geometry(end: End, g: Geometry) -> dict[str, Param]:
+    """Parameters that hwq_window and hwq_slide share."""
+    return {
         "LANES": end.lanes,
         "BITS": end.bits,
-        "CHUNKS": g.chunks,
         "IN_H": g.size[0],
         "IN_W": g.size[1],
         "KH": g.kernel[0],
@@ -234,16 +254,17 @@ def _sliding(at: Site, end: End, name: str, g: Geometry, value: int, depth: int,
         "PAD_L": g.pad[1],
         "OUT_H": g.out[0],
         "OUT_W": g.out[1],
-        "PASSES": g.passes,
-        "ORDER": int(g.channels_first),
-        "PAD_VALUE": value,
-        "DEPTH": depth,
-        "STYLE": 0,
     }
-    group = g.window_beats // g.passes
+
+
+def _slide(at: Site, end: End, y: Tensor, g: Geometry, value: int, taps: int, passes: int) -> End:
+    """hwq_slide, which takes whole pixels and sends `taps` of them a beat, every window `passes` times."""
+    end = at.net.cut(end, at.name("relay"), at.layer.name)
+    params = _geometry(end, g) | {"TAPS": taps, "PASSES": passes, "PAD_VALUE": value, "STYLE": 0}
+    group = g.kernel[0] * g.kernel[1] // taps
     return at.net.join(
-        end, name, "hwq_window", at.layer.name, params,
-        tensor=tensor, beats=g.windows * group, repeat=g.passes, cut=True, group=group, taps=taps,
+        end, at.name("slide"), "hwq_slide", at.layer.name, params,
+        tensor=y.name, lanes=taps * end.lanes, beats=g.windows * group, repeat=passes, group=group,
     )  # fmt: skip
 
 

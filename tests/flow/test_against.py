@@ -15,14 +15,16 @@ from hwq.errors import MismatchError, ModelError
 from hwq.flow.against import ENGINES, Comparison, against, check
 from hwq.flow.infer import load_frames
 from hwq.flow.model import load_model, shipped
+from hwq.nn.recipe import load_recipe
 
 QONNX_ENGINES = [e for e in ENGINES if not e.startswith("brevitas")]
+IMAGES = [n for n in shipped() if load_recipe(n).images]
 DATA = Path(os.environ["HWQ_DATA"]) if "HWQ_DATA" in os.environ else None
 
 
-def compared(name: str, engine: str) -> Comparison:
+def compared(name: str, engine: str, frames: int | None = None) -> Comparison:
     model = load_model(name)
-    found = against(model, load_frames(model, DATA)[0], engine)
+    found = against(model, load_frames(model, DATA)[0][:frames], engine)
     check(found)
     assert found.flips == found.ties
     return found
@@ -41,12 +43,22 @@ def test_digits_differ_from_no_engine_in_more_than_ties(engine: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [n for n in shipped() if n != "digits-mlp"])
+@pytest.mark.parametrize("name", [n for n in shipped() if n != "digits-mlp" and n not in IMAGES])
 def test_every_shipped_model_equals_the_exact_reference_and_differs_from_floats_in_ties_alone(name: str) -> None:
     """On every frame of the test set; a data set that is not there fails."""
     exact, single, double = (compared(name, engine) for engine in ("exact", "float32", "float64"))
     assert exact.flips == 0 and not any(d.downstream for d in exact.decisions)
     assert exact.outputs == single.outputs == double.outputs > exact.frames * 500
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", IMAGES)
+def test_image_networks_equal_the_exact_reference_and_differ_from_floats_in_ties_alone(name: str) -> None:
+    """On the first frames: exact arithmetic takes the better part of a second a frame."""
+    exact = compared(name, "exact", 10)
+    assert exact.flips == 0 and not any(d.downstream for d in exact.decisions)
+    for engine in ("float32", "float64"):
+        assert compared(name, engine, 100).outputs == 10 * exact.outputs
 
 
 def test_an_engine_that_rounds_its_input_more_than_it_says_fails(monkeypatch: pytest.MonkeyPatch) -> None:
