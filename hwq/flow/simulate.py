@@ -151,21 +151,12 @@ def _prepare(build: Build, frames: Frames, start: int, size: int, folder: Path) 
     return Chunk(start, size, found, expect.write_plan(folder, build.streams, found))
 
 
-def fifo_layers(build: Build, marks: Mapping[str, int]) -> dict[str, int]:
-    """Largest high-water mark of each layer's FIFOs."""
-    found: dict[str, int] = {}
-    for i in build.manifest["instances"]:
-        if i["name"] in marks:
-            found[i["layer"]] = max(found.get(i["layer"], 0), marks[i["name"]])
-    return found
-
-
 def _records(job: _Job, values: Mapping[str, float | None], marks: Mapping[str, int]) -> tuple[Record, ...]:
+    """Figures of the whole, and the high-water mark of every FIFO under the name of its instance."""
     h = job.build.manifest.get("config_hash", "")
     top = [record.make(k, v, "verilator", tool=job.tool, config_hash=h, seed=job.seed)
            for k, v in values.items() if v is not None]
-    fifos = [record.make("fifo_beats", v, "verilator", layer, job.tool, h, job.seed)
-             for layer, v in fifo_layers(job.build, marks).items()]
+    fifos = [record.make("fifo_beats", v, "verilator", name, job.tool, h, job.seed) for name, v in marks.items()]
     return (*top, *fifos)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Build:
-    """Manifest and records of one build directory."""
+    """Manifest and records of one build directory, and what each instance took in synthesis, where known."""
 
     path: Path
     manifest: Mapping[str, Any]
     records: tuple[Record, ...]
+    synthesized: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # instance -> lut, ff, bram18, dsp
 
     @property
     def name(self) -> str:
@@ -30,6 +31,11 @@ class Build:
     def layers(self) -> list[str]:
         """Layer names in the order of the dataflow."""
         return list(dict.fromkeys(i["layer"] for i in self.manifest["instances"]))
+
+    @property
+    def fifo_beats(self) -> dict[str, float]:
+        """High-water mark of every FIFO and replay buffer simulated, by instance."""
+        return {r.scope: r.value for r in self.records if r.metric == "fifo_beats"}
 
     def value(self, metric: str, scope: str = "top", sources: Iterable[str] = ()) -> float | None:
         """The newest value of a metric, from the first of `sources` that has it (any if empty)."""
@@ -68,4 +74,16 @@ def read_manifest(build: Path) -> dict[str, Any]:
 
 def read_build(build: Path) -> Build:
     """A build directory. Raises ConfigError or ModelError."""
-    return Build(build, read_manifest(build), tuple(load(build / "record.json")))
+    manifest = read_manifest(build)
+    return Build(build, manifest, tuple(load(build / "record.json")), _read_instances(build))
+
+
+def _read_instances(build: Path) -> dict[str, dict[str, Any]]:
+    """synth/instances.json by instance name; empty before synthesis."""
+    path = build / "synth" / "instances.json"
+    if not path.is_file():
+        return {}
+    try:
+        return {i["name"]: i for i in json.loads(path.read_text())["instances"]}
+    except (ValueError, KeyError, TypeError) as e:
+        raise ConfigError(f"{path} can't be read ({e}); delete it and run hwq synth {build} again") from None

@@ -71,8 +71,7 @@ class Comparison:
             {
                 "name": c.name,
                 "metrics": {
-                    r.metric: {"value": r.value, "unit": r.unit, "source": r.source, "tool": r.tool}
-                    for r in c.best
+                    r.metric: {"value": r.value, "unit": r.unit, "source": r.source, "tool": r.tool} for r in c.best
                 },
             }
             for c in self.columns
@@ -90,9 +89,7 @@ def compare(paths: Sequence[str | Path], fail_on: str | Sequence[str] = ()) -> C
     if not paths:
         raise ConfigError("nothing to compare; give build directories or report files")
     limits = [parse_limit(t) for t in ([fail_on] if isinstance(fail_on, str) else fail_on)]
-    columns = tuple(
-        Column(name, _best(read_records(Path(p)))) for p, name in zip(paths, _names(paths), strict=True)
-    )
+    columns = tuple(Column(name, _best(read_records(Path(p)))) for p, name in zip(paths, _names(paths), strict=True))
     if limits and len(columns) < 2:
         raise ConfigError("--fail-on compares with the first path; give at least two")
     failures = [f for limit in limits for column in columns[1:] if (f := check(limit, columns[0], column))]
@@ -106,9 +103,7 @@ def read_records(path: Path) -> list[Record]:
             return list(read_build(path).records)
         if (path / "record.json").is_file():
             return load(path / "record.json")
-        raise ConfigError(
-            f"{path} holds no manifest.json and no record.json; give a build or a model directory"
-        )
+        raise ConfigError(f"{path} holds no manifest.json and no record.json; give a build or a model directory")
     if path.name.endswith("record.json") and path.is_file():
         return load(path)
     return read_report(path)
@@ -118,9 +113,7 @@ def parse_limit(text: str) -> Limit:
     """`lut+2%` -> Limit. Raises ConfigError on an unknown metric or a direction that can't be worse."""
     found = re.fullmatch(r"\s*([a-z0-9_]+)\s*([+-])\s*(\d+(?:\.\d+)?)\s*(%?)\s*", text)
     if found is None:
-        raise ConfigError(
-            f"gate '{text}' is not of the form METRIC+N%, METRIC-N%, METRIC+N or METRIC-N, e.g. lut+2%"
-        )
+        raise ConfigError(f"gate '{text}' is not of the form METRIC+N%, METRIC-N%, METRIC+N or METRIC-N, e.g. lut+2%")
     metric, sign, amount, percent = found.groups()
     if metric not in ROWS:
         raise ConfigError(f"gate '{text}': unknown metric '{metric}'; known: {', '.join(ROWS)}")
@@ -160,9 +153,7 @@ def check(limit: Limit, base: Column, other: Column) -> str | None:
 def _best(records: Sequence[Record]) -> tuple[Record, ...]:
     best = []
     for metric, sources in ROWS.items():
-        found = [
-            r for s in sources for r in records if r.metric == metric and r.scope == "top" and r.source == s
-        ]
+        found = [r for s in sources for r in records if r.metric == metric and r.scope == "top" and r.source == s]
         if found:
             best.append([r for r in found if r.source == found[0].source][-1])
     return tuple(best)

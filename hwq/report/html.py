@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from hwq.report import svg, tables
+from hwq.report import dataflow, svg, tables
 from hwq.report.build import Build
 from hwq.report.tables import RESOURCES, Row, text
 
@@ -28,6 +28,7 @@ def page(build: Build, capacity: Mapping[str, float]) -> str:
         mismatches=_mismatches(build),
         dataflow=_dataflow(build),
         layers=[_layer_row(r) for r in layers],
+        buffers=_buffers(build),
         resources=_resources(build, layers),
         resources_note=_resources_note(build),
         latency=_latency(build),
@@ -131,79 +132,105 @@ def _mismatches(build: Build) -> dict[str, str]:
 
 
 def _dataflow(build: Build) -> dict[str, object]:
-    marks = {r.scope: r.value for r in build.records if r.metric == "fifo_beats"}
-    boxes = [svg.Box(i["name"], _box_lines(i, marks), i["layer"]) for i in build.manifest["instances"]]
+    instances, streams = build.manifest["instances"], build.manifest["streams"]
+    marks = build.fifo_beats
+    boxes = [dataflow.Box(i["name"], _box_lines(i, marks), i["layer"]) for i in instances]
     arrows = [
-        svg.Arrow(s["src"][0], s["dst"][0], (f"{s['lanes']} x {s['bits']} b", _beats(s)))
-        for s in build.manifest["streams"]
+        dataflow.Arrow(
+            s["name"], s["src"][0], s["dst"][0], (f"{s['lanes']} x {s['bits']} b", text(s["beats"] * s["repeat"]))
+        )
+        for s in streams
     ]
-    matrices = {i["name"] for i in build.manifest["instances"] if i["module"] in ("hwq_mvu", "hwq_vvu")}
-    loads = {
-        s["dst"][0]: s["beats"] * s["repeat"]
-        for s in build.manifest["streams"]
-        if s["dst"][0] in matrices
-    }
+    matrices = {i["name"] for i in instances if i["module"] in tables.MATRICES}
+    loads = {s["dst"][0]: s["beats"] * s["repeat"] for s in streams if s["dst"][0] in matrices}
     slowest = max(loads, key=lambda n: loads[n], default="")
-    title = (
-        f"{slowest} sets the pace with {text(loads[slowest])} cycles a frame"
-        if slowest
-        else "Modules and streams"
-    )
-    return _figure(title, svg.dataflow(title, boxes, arrows))
+    title = f"{slowest} sets the pace with {text(loads[slowest])} cycles a frame" if slowest else "Modules and streams"
+    return _figure(title, dataflow.dataflow(title, boxes, arrows))
 
 
 def _box_lines(instance: Mapping[str, Any], marks: Mapping[str, float]) -> tuple[str, ...]:
+    """What a box says below its name: its module, unless the name says so, and up to two facts."""
     p, kind = instance["params"], instance["module"].removeprefix("hwq_")
+    facts: tuple[str, ...] = ()
     match kind:
         case "mvu":
-            return (f"{kind}, {p['PE']} PE x {p['SIMD']} SIMD", f"{p['NF'] * p['SF']} cycles a vector")
+            facts = (f"{p['PE']} PE x {p['SIMD']} SIMD", f"{p['NF'] * p['SF']} cycles a vector")
         case "vvu":
-            return (f"{kind}, {p['PE']} PE", f"{p['NF'] * p['SF']} cycles a vector")
+            facts = (f"{p['PE']} PE", f"{p['NF'] * p['SF']} cycles a vector")
         case "window":
-            return (f"{kind} {p['KH']} x {p['KW']}", f"ring of {p['DEPTH']}")
+            facts = (f"{p['KH']} x {p['KW']}", f"ring of {p['DEPTH']}")
+        case "slide":
+            facts = (f"{p['KH']} x {p['KW']}", f"{p['TAPS']} taps a beat")
         case "pool":
-            return (kind, f"{'sum' if p['KIND'] else 'maximum'} of {p['N']}")
+            facts = (f"{'sum' if p['KIND'] else 'maximum'} of {p['N']}",)
+        case "total":
+            facts = (f"sum of {p['POSITIONS']}",)
         case "fifo":
-            high = marks.get(instance["layer"])
-            return (
-                f"{kind}, depth {p['DEPTH']}",
-                f"high-water {high:.0f}" if high is not None else "not simulated",
-            )
+            high = marks.get(instance["name"])
+            facts = (f"depth {p['DEPTH']}", f"high-water {high:.0f}" if high is not None else "not simulated")
         case "replay":
-            return (kind, f"{p['BEATS']} beats x {p['PASSES']}")
+            facts = (f"{p['BEATS']} beats x {p['PASSES']}",)
         case "threshold":
-            return (f"{kind}, {p['PE']} PE", f"{p['N']} thresholds")
+            facts = (f"{p['PE']} PE", f"{p['N']} threshold{'s' if p['N'] > 1 else ''}")
         case "dwc":
-            return (kind, f"{p['IN_LANES']} to {p['OUT_LANES']} lanes")
-    return (kind,)
+            facts = (f"{p['IN_LANES']} to {p['OUT_LANES']} lanes",)
+        case "concat":
+            facts = (f"{p['A']} + {p['B']} beats",)
+        case "spread":
+            facts = (f"{p['FH']} x {p['FW']}",)
+    name = instance["name"].removeprefix(f"{instance['layer']}_")
+    if name.startswith(kind):
+        return facts
+    return (", ".join((kind, *facts[:1])), *facts[1:])
 
 
 def _layer_row(r: Mapping[str, object]) -> dict[str, str]:
-    dense = "rows" in r
-    cells = {
-        k: text(r.get(k)) for k in ("weight_bits", "input_bits", "accumulator_bits", "output_bits", "step")
-    }
+    keys = ("operation", "ii_cycles", "weight_bits", "input_bits", "accumulator_bits", "output_bits", "step")
+    fold = f"{r['pe']} x {r['simd']}" if "pe" in r else ""
+    return {"layer": str(r["layer"]), "fold": fold, **{k: tables.blank(r.get(k)) for k in keys}}
+
+
+def _buffers(build: Build) -> dict[str, object]:
+    """Rows of the buffer table, with a total a kind; the title says what the FIFOs take."""
+    found = tables.buffers(build)
+    totals = tables.buffer_totals(found)
+    title = "Buffers"
+    if totals and totals[0].kind == "fifo":
+        t = totals[0]
+        title = f"{t.count} FIFO{'s' if t.count > 1 else ''} of {text(t.bits)} bits in all"
+        if t.lut is not None:
+            title += f": {text(t.lut)} LUT, {text(t.bram18)} BRAM18"
+    blank = tables.blank
     return {
-        "layer": str(r["layer"]),
-        "matrix": f"{r['rows']} x {r['cols']}" if dense else "-",
-        "fold": f"{r['pe']} x {r['simd']}" if dense else "-",
-        "ii": text(r.get("ii_cycles")),
-        **cells,
+        "title": title,
+        "rows": [
+            {
+                "name": b.name,
+                "kind": tables.BUFFERS[b.kind],
+                **{k: blank(getattr(b, k)) for k in ("depth", "high", "width", "bits", "lut", "bram18")},
+            }
+            for b in found
+        ],
+        "totals": [
+            {
+                "label": f"{t.count} {tables.BUFFERS[t.kind]}{'s' if t.count > 1 else ''}",
+                "module": f"hwq_{t.kind}",
+                **{k: blank(getattr(t, k)) for k in ("bits", "lut", "bram18")},
+            }
+            for t in totals
+        ],
     }
 
 
 def _resources(build: Build, layers: Sequence[Mapping[str, Any]]) -> list[dict[str, object]]:
+    """A figure for every resource that a layer uses; the whole stands in the title, on no layer's scale."""
     found = []
     for r in RESOURCES:
-        pairs = [
-            svg.Pair(
-                "whole design", build.value(r, sources=("analytic",)), build.value(r, sources=("yosys",))
-            )
-        ]
-        pairs += [svg.Pair(x["layer"], x[f"{r}_estimated"], x[f"{r}_synthesized"]) for x in layers]
-        pairs = [p for p in pairs if p.estimated is not None or p.synthesized is not None]
-        if any(p.estimated or p.synthesized for p in pairs):
-            title = resource_title(r, pairs[0])
+        whole = svg.Pair("whole design", build.value(r, sources=("analytic",)), build.value(r, sources=("yosys",)))
+        pairs = [svg.Pair(x["layer"], x[f"{r}_estimated"], x[f"{r}_synthesized"]) for x in layers]
+        pairs = [p for p in pairs if p.estimated or p.synthesized]
+        if pairs:
+            title = resource_title(r, whole)
             found.append(_figure(title, svg.paired_bars(title, tables.LABELS[r], pairs)))
     return found
 
@@ -237,17 +264,19 @@ def _latency(build: Build) -> dict[str, object] | None:
     if not all("first_cycle" in s for s in streams):
         return None
     start = min(s["first_cycle"] for s in streams)
-    spans = [
-        svg.Span(s["src"][0] or f"{s['name']} (input)", s["first_cycle"] - start, s["last_cycle"] - start)
-        for s in streams
-    ]
-    end = max(s.last for s in spans)
-    busiest = max(spans, key=lambda s: s.last - s.first)
+    layers = {i["name"]: i["layer"] for i in build.manifest["instances"]}
+    spans: dict[str, svg.Span] = {}  # a fork sends the same beats over two streams
+    for s in streams:
+        src, name = s["src"][0], f"{s['name']} (input)"
+        span = svg.Span(src or name, s["first_cycle"] - start, s["last_cycle"] - start, layers.get(src, "edge"))
+        spans.setdefault(src or name, span)
+    end = max(s.last for s in spans.values())
+    busiest = max(spans.values(), key=lambda s: s.last - s.first)
     title = (
         f"The first frame leaves after {text(end)} cycles; "
         f"{busiest.label} sends over the longest stretch, {text(busiest.last - busiest.first + 1)} cycles"
     )
-    return _figure(title, svg.timeline(title, spans))
+    return _figure(title, svg.timeline(title, list(spans.values())))
 
 
 def _stream_row(s: Mapping[str, Any]) -> dict[str, object]:
@@ -265,8 +294,3 @@ def _stream_row(s: Mapping[str, Any]) -> dict[str, object]:
 def _tools(build: Build) -> list[dict[str, str]]:
     used = dict.fromkeys((r.source, r.tool) for r in build.records if r.tool)
     return [{"source": s, "tool": t} for s, t in used]
-
-
-def _beats(stream: Mapping[str, Any]) -> str:
-    count = stream["beats"] * stream["repeat"]
-    return f"{text(count)} beat{'s' if count != 1 else ''}"

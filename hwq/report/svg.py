@@ -1,19 +1,24 @@
-"""Small SVG figures from plain numbers: bars, a timeline, a dataflow graph; in shades of grey."""
+"""Small SVG figures from plain numbers: bars and a timeline; in shades of grey."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-CHAR = 6.4  # width of a character at 11 px, as an upper bound: labels must not run into each other
 INK, SOFT, PAPER, PALE = "#1a1a1a", "#6b6b6b", "#ffffff", "#e4e9ee"
+SHRINK = 0.8  # a figure wider than the page shrinks to this, then it scrolls
 
 
-def _text(
+def width(text: str, size: int = 11, bold: bool = False) -> float:
+    """Width of a text in px, as an upper bound for usual sans-serif fonts: labels must not run into each other."""
+    return len(text) * size * (0.7 if bold else 0.6)
+
+
+def label(
     x: float, y: float, text: str, anchor: str = "start", size: int = 11, fill: str = INK, bold: bool = False
 ) -> str:
+    """One line of text; y is its base line."""
     weight = ' font-weight="600"' if bold else ""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="{fill}"{weight}>'
@@ -21,8 +26,9 @@ def _text(
     )
 
 
-def _svg(width: float, height: float, title: str, body: Sequence[str]) -> str:
-    hatch = (
+def canvas(wide: float, high: float, title: str, body: Sequence[str]) -> str:
+    """The <svg> element around `body`, with the hatch and the arrow head that figures use."""
+    defs = (
         '<defs><pattern id="hatch" width="5" height="5" patternUnits="userSpaceOnUse" '
         'patternTransform="rotate(45)">'
         f'<rect width="5" height="5" fill="{PAPER}"/><line x1="0" y1="0" x2="0" y2="5" stroke="{INK}" '
@@ -31,9 +37,9 @@ def _svg(width: float, height: float, title: str, body: Sequence[str]) -> str:
         f'markerHeight="7" orient="auto"><path d="M0,0 L8,4 L0,8 z" fill="{INK}"/></marker></defs>'
     )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {width:.0f} {height:.0f}" '
-        f'width="{width:.0f}" height="{height:.0f}" aria-label="{escape(title)}">'
-        f"<title>{escape(title)}</title>{hatch}{''.join(body)}</svg>"
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {wide:.0f} {high:.0f}" '
+        f'width="{wide:.0f}" style="max-width:100%;min-width:{SHRINK * wide:.0f}px;height:auto" '
+        f'aria-label="{escape(title)}"><title>{escape(title)}</title>{defs}{"".join(body)}</svg>'
     )
 
 
@@ -48,6 +54,21 @@ def ticks(top: float, wanted: int = 5) -> list[float]:
     return [step * i for i in range(count + 1)]
 
 
+def number(value: float) -> str:
+    """Thousands apart, no decimals."""
+    return f"{value:,.0f}".replace(",", " ")
+
+
+def _axis(left: float, scale: float, marks: Sequence[float], top: float, bottom: float) -> list[str]:
+    """Grid lines from `top` to `bottom` with their values below, and above where the figure is high."""
+    lines, at = [], [bottom + 15, *([top - 5] if bottom - top > 400 else [])]
+    for m in marks:
+        x = left + m * scale
+        lines.append(f'<line x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{bottom}" stroke="{PALE}"/>')
+        lines += [label(x, y, f"{m:,g}".replace(",", " "), "middle", fill=SOFT) for y in at]
+    return lines
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """An estimate and a synthesis result of one thing; either may be missing."""
@@ -59,161 +80,75 @@ class Pair:
 
 def paired_bars(title: str, unit: str, pairs: Sequence[Pair]) -> str:
     """Horizontal bars, hatched for the estimate, solid for synthesis, with the error beside them."""
-    left = 20 + CHAR * max(len(p.label) for p in pairs)
-    right, plot, row = 150.0, 520.0, 40
-    top = max([v for p in pairs for v in (p.estimated, p.synthesized) if v is not None] or [1])
-    marks = ticks(top)
+    left = 20 + max(width(p.label) for p in pairs)
+    right, plot, thick = 12 + max(width(pair_note(p)) for p in pairs), 520.0, 10
+    both = any(p.estimated is not None for p in pairs) and any(p.synthesized is not None for p in pairs)
+    row = 2 * thick + 10 if both else thick + 10
+    marks = ticks(max([v for p in pairs for v in (p.estimated, p.synthesized) if v is not None] or [1]))
     scale = plot / marks[-1]
-    height = 34 + row * len(pairs) + 40
-    body = []
-    for m in marks:
-        x = left + m * scale
-        body += [
-            f'<line x1="{x:.1f}" y1="30" x2="{x:.1f}" y2="{height - 40}" stroke="{PALE}"/>',
-            _text(x, height - 24, f"{m:g}", "middle", fill=SOFT),
-        ]
-    body.append(_text(left + plot / 2, height - 6, unit, "middle", fill=SOFT))
+    top, bottom = 42, 46 + row * len(pairs)
+    body = _axis(left, scale, marks, top, bottom)
     body += [
+        label(left + plot / 2, bottom + 32, unit, "middle", fill=SOFT),
         f'<rect x="{left}" y="6" width="22" height="11" fill="url(#hatch)" stroke="{INK}"/>',
-        _text(left + 28, 16, "estimated"),
+        label(left + 28, 16, "estimated"),
         f'<rect x="{left + 110}" y="6" width="22" height="11" fill="{INK}"/>',
-        _text(left + 138, 16, "synthesized"),
+        label(left + 138, 16, "synthesized"),
     ]
     for i, p in enumerate(pairs):
-        y = 36 + row * i
-        body.append(_text(left - 8, y + 18, p.label, "end"))
-        for value, dy, fill in ((p.estimated, 0, "url(#hatch)"), (p.synthesized, 14, INK)):
+        y = top + 6 + row * i
+        text_y = y + (thick + 4 if both else thick - 1)
+        body.append(label(left - 8, text_y, p.label, "end"))
+        for value, dy, fill in ((p.estimated, 0, "url(#hatch)"), (p.synthesized, thick if both else 0, INK)):
             if value is not None:
                 body.append(
-                    f'<rect x="{left}" y="{y + dy}" width="{max(value * scale, 0.5):.1f}" height="12" '
+                    f'<rect x="{left}" y="{y + dy}" width="{max(value * scale, 0.5):.1f}" height="{thick}" '
                     f'fill="{fill}" stroke="{INK}" stroke-width="0.8"/>'
                 )
         end = left + max(p.estimated or 0, p.synthesized or 0) * scale + 8
-        body.append(_text(end, y + 18, pair_note(p)))
-    return _svg(left + plot + right, height, title, body)
+        body.append(label(end, text_y, pair_note(p), fill=SOFT))
+    return canvas(left + plot + right, bottom + 38, title, body)
 
 
 def pair_note(p: Pair) -> str:
-    """'900 / 950 (-5.3 %)', or what is missing."""
+    """'900 / 950 (-5.3 %)', or the one that is there."""
     if p.synthesized is None:
-        return f"{p.estimated or 0:,.0f} estimated, not synthesized"
+        return f"{number(p.estimated or 0)} estimated"
     if p.estimated is None:
-        return f"{p.synthesized:,.0f}, no estimate"
+        return f"{number(p.synthesized)}, no estimate"
     error = f" ({100 * (p.estimated / p.synthesized - 1):+.1f} %)" if p.synthesized else ""
-    return f"{p.estimated:,.0f} / {p.synthesized:,.0f}{error}"
+    return f"{number(p.estimated)} / {number(p.synthesized)}{error}"
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """When a stage sends the first and the last beat of the first frame, in cycles."""
+    """When a module sends the first and the last beat of the first frame, in cycles; `group` is its layer."""
 
     label: str
     first: int
     last: int
+    group: str = ""
 
 
 def timeline(title: str, spans: Sequence[Span], unit: str = "cycles since the first input beat") -> str:
-    """A waterfall: one bar a stage, from its first to its last beat out."""
-    left = 20 + CHAR * max(len(s.label) for s in spans)
-    plot, row = 560.0, 22
+    """A waterfall: one bar a module, from its first to its last beat out; a rule above every new group."""
+    left = 20 + max(width(s.label) for s in spans)
+    notes = [f"{number(s.first)} to {number(s.last)}" for s in spans]
+    plot, row = 560.0, 17
     marks = ticks(max(s.last for s in spans) + 1)
     scale = plot / marks[-1]
-    height = 12 + row * len(spans) + 40
-    body = []
-    for m in marks:
-        x = left + m * scale
+    full = left + plot + 16 + max(map(width, notes))
+    top, bottom = 20, 24 + row * len(spans)
+    body = _axis(left, scale, marks, top, bottom)
+    body.append(label(left + plot / 2, bottom + 32, unit, "middle", fill=SOFT))
+    for i, (s, note) in enumerate(zip(spans, notes, strict=True)):
+        y = top + 2 + row * i
+        wide = max((s.last - s.first + 1) * scale, 1.5)
+        if i and s.group != spans[i - 1].group:
+            body.append(f'<line x1="0" y1="{y}" x2="{full:.1f}" y2="{y}" stroke="{PALE}"/>')
         body += [
-            f'<line x1="{x:.1f}" y1="8" x2="{x:.1f}" y2="{height - 40}" stroke="{PALE}"/>',
-            _text(x, height - 24, f"{m:g}", "middle", fill=SOFT),
+            label(left - 8, y + 12, s.label, "end"),
+            f'<rect x="{left + s.first * scale:.1f}" y="{y + 4}" width="{wide:.1f}" height="9" fill="{INK}"/>',
+            label(left + s.first * scale + wide + 6, y + 12, note, fill=SOFT),
         ]
-    body.append(_text(left + plot / 2, height - 6, unit, "middle", fill=SOFT))
-    for i, s in enumerate(spans):
-        y = 12 + row * i
-        width = max((s.last - s.first + 1) * scale, 1.5)
-        body += [
-            _text(left - 8, y + 12, s.label, "end"),
-            f'<rect x="{left + s.first * scale:.1f}" y="{y + 2}" width="{width:.1f}" height="13" '
-            f'fill="{INK}"/>',
-            _text(left + s.first * scale + width + 6, y + 12, f"{s.first} to {s.last}", fill=SOFT),
-        ]
-    return _svg(left + plot + 120, height, title, body)
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """A module in the dataflow graph: name, what it is, and the group (layer) it is drawn in."""
-
-    name: str
-    lines: tuple[str, ...]
-    group: str
-
-
-@dataclass(frozen=True, slots=True)
-class Arrow:
-    """A stream between two boxes ('' is the boundary of the design) with its label."""
-
-    src: str
-    dst: str
-    lines: tuple[str, ...]
-
-
-def dataflow(title: str, boxes: Sequence[Box], arrows: Sequence[Arrow]) -> str:
-    """Rows from top to bottom, one for each run of boxes of a group; streams are labelled arrows."""
-    width_of = {b.name: 16 + CHAR * max(len(t) for t in (b.name, *b.lines)) for b in boxes}
-    # The gap before a box holds the label of the stream that enters it from its left neighbour.
-    lines_into = {a.dst: a.lines for a in arrows}
-    gap_of = {b.name: 24 + CHAR * max((len(t) for t in lines_into.get(b.name, ())), default=4) for b in boxes}
-    rows = [(group, list(run)) for group, run in itertools.groupby(boxes, key=lambda b: b.group)]
-    place: dict[str, tuple[float, float]] = {}
-    body: list[str] = []
-    row, high, left = 118, 54, 20.0
-    full = max(sum(width_of[b.name] + gap_of[b.name] for b in run) for _, run in rows) + 3 * left + 60
-    for r, (group, run) in enumerate(rows):
-        x, y = left, 26.0 + row * r
-        body += [
-            f'<rect x="8" y="{y - 18:.0f}" width="{full - 8:.0f}" height="{row - 14}" rx="6" fill="{PALE}"/>',
-            _text(24, y - 4, group, bold=True),
-        ]
-        for b in run:
-            x += gap_of[b.name]
-            place[b.name] = (x, y + 12)
-            x += width_of[b.name]
-    for a in arrows:
-        body += _arrow(a, place, width_of, high, full)
-    for b in boxes:
-        x, y = place[b.name]
-        body.append(
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{width_of[b.name]:.1f}" height="{high}" rx="4" '
-            f'fill="{PAPER}" stroke="{INK}"/>'
-        )
-        body.append(_text(x + 8, y + 15, b.name, bold=True))
-        body += [_text(x + 8, y + 30 + 14 * i, t, fill=SOFT) for i, t in enumerate(b.lines[:2])]
-    return _svg(full + 8, row * len(rows) + 4, title, body)
-
-
-def _arrow(
-    a: Arrow, place: dict[str, tuple[float, float]], width_of: dict[str, float], high: int, full: float
-) -> list[str]:
-    """One stream: straight to a right neighbour, around the row's end to a later row."""
-    end = place.get(a.dst)
-    start = place.get(a.src)
-    line = f'fill="none" stroke="{INK}" stroke-width="1.3" marker-end="url(#arrow)"'
-    if end is None:  # leaves the design
-        assert start is not None
-        x, y = start[0] + width_of[a.src], start[1] + high / 2
-        path, label = f"M{x:.1f},{y:.1f} h46", (x + 4, y - 5, "start")
-    elif start is None or start[1] != end[1]:
-        x, y = end[0], end[1] + high / 2
-        label = (x - 10, y - 5, "end")
-        if start is None:
-            path = f"M16,{y:.1f} L{x:.1f},{y:.1f}"
-        else:
-            sx, sy = start[0] + width_of[a.src], start[1] + high
-            turn = end[1] - 36
-            path = f"M{sx - 12:.1f},{sy:.1f} V{turn:.1f} H14 V{y:.1f} H{x:.1f}"
-    else:
-        x0, x1, y = start[0] + width_of[a.src], end[0], end[1] + high / 2
-        path, label = f"M{x0:.1f},{y:.1f} L{x1:.1f},{y:.1f}", ((x0 + x1) / 2, y - 5, "middle")
-    x, y, anchor = label
-    texts = [_text(x, y + (17 if i else 0), t, anchor, 10, SOFT) for i, t in enumerate(a.lines[:2])]
-    return [f'<path d="{path}" {line}/>', *texts]
+    return canvas(full, bottom + 38, title, body)

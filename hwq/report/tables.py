@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rich.table import Table
 
@@ -24,6 +25,9 @@ LABELS = {
     "ff": "FF",
     "bram18": "BRAM18",
     "dsp": "DSP",
+    "fifo_bits": "memory of FIFOs",
+    "fifo_lut": "LUT of FIFOs",
+    "fifo_bram18": "BRAM18 of FIFOs",
     "fmax_mhz": "clock after routing",
     "logic_delay_ns": "logic delay (floor)",
     "sim_cycles_per_s": "simulation speed",
@@ -85,7 +89,110 @@ def summary(build: Build, capacity: Mapping[str, float] | None = None) -> list[R
                 (capacity or {}).get(metric),
             )
         )
+        if metric == RESOURCES[-1]:
+            rows += _fifo_rows(build)
     return rows
+
+
+def _fifo_rows(build: Build) -> list[Row]:
+    """What the FIFOs take together: bits as built, LUT and BRAM18 of their own netlists after synthesis."""
+    total = next((t for t in buffer_totals(buffers(build)) if t.kind == "fifo"), None)
+    if total is None:
+        return []
+    tool = next((r.tool for r in build.records if r.source == "yosys"), "")
+    found = (("fifo_lut", total.lut, "LUT"), ("fifo_bram18", total.bram18, "BRAM18"))
+    measured = [Row(m, None, v, unit, tool) for m, v, unit in found if v is not None]
+    return [Row("fifo_bits", total.bits, None, "bits", ""), *measured]
+
+
+# ---- buffers ---------------------------------------------------------------------------------------
+
+BUFFERS = {"fifo": "FIFO", "window": "line buffer", "slide": "line buffer", "replay": "replay buffer"}
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """A memory for values under way: `depth` words of `width` bits; high: most words held in simulation.
+
+    kind: a key of BUFFERS. lut, bram18: the instance alone, its control included; None before synthesis.
+    """
+
+    name: str
+    layer: str
+    kind: str
+    depth: int
+    width: int
+    high: float | None
+    lut: float | None
+    bram18: float | None
+
+    @property
+    def bits(self) -> int:
+        return self.depth * self.width
+
+
+@dataclass(frozen=True, slots=True)
+class BufferTotal:
+    """All buffers of a kind; lut, bram18 are None unless every one is synthesized."""
+
+    kind: str
+    count: int
+    bits: int
+    lut: float | None
+    bram18: float | None
+
+
+def buffers(build: Build) -> list[Buffer]:
+    """Every FIFO, line buffer and replay buffer in the order of the dataflow; register slices are none."""
+    found, marks = [], build.fifo_beats
+    for i in build.manifest["instances"]:
+        kind = i["module"].removeprefix("hwq_")
+        if kind not in BUFFERS:
+            continue
+        depth, width = _memory(kind, i["params"])
+        if depth:
+            used = build.synthesized.get(i["name"], {})
+            found.append(
+                Buffer(
+                    i["name"],
+                    i["layer"],
+                    kind,
+                    depth,
+                    width,
+                    marks.get(i["name"]),
+                    used.get("lut"),
+                    used.get("bram18"),
+                )
+            )
+    return found
+
+
+def buffer_totals(found: Sequence[Buffer]) -> list[BufferTotal]:
+    """One total a kind, in the order of BUFFERS."""
+
+    def total(values: Sequence[float | None]) -> float | None:
+        return None if None in values else sum(v for v in values if v is not None)
+
+    by_kind = [(kind, [b for b in found if b.kind == kind]) for kind in BUFFERS]
+    return [
+        BufferTotal(kind, len(of), sum(b.bits for b in of), total([b.lut for b in of]), total([b.bram18 for b in of]))
+        for kind, of in by_kind
+        if of
+    ]
+
+
+def _memory(kind: str, p: Mapping[str, int]) -> tuple[int, int]:
+    """(words, bits a word). The rows of hwq_slide count as far as they are held in its column registers, too."""
+    if kind == "window":
+        return p["DEPTH"], p["LANES"] * p["BITS"]
+    if kind == "slide":
+        last = (p["KW"] - 1) * p["DW"] - p["PAD_L"] + (p["OUT_W"] - 1) * p["SW"]
+        columns = max(p["IN_W"] + p["PAD_L"], last + 1, 2)
+        return (p["DH"] * columns if p["KH"] > 1 else 0), (p["KH"] - 1) * p["LANES"] * p["BITS"]
+    return p["DEPTH"], p["DATA_W"]
+
+
+# ---- layers ----------------------------------------------------------------------------------------
 
 
 def layer_rows(build: Build) -> list[dict[str, object]]:
@@ -101,14 +208,27 @@ def layer_rows(build: Build) -> list[dict[str, object]]:
 
 
 def layer_facts(build: Build, layer: str) -> dict[str, object]:
-    """Shape, bits, folding and cycles a frame of a layer, from its streams and its matrix unit and step."""
+    """Operation, bits, folding and cycles a frame of a layer; nothing of the edge, which computes nothing.
+
+    input_bits, output_bits: of the widest value that enters or leaves the layer.
+    """
+    if layer == "edge":
+        return {}
     instances = [i for i in build.manifest["instances"] if i["layer"] == layer]
     names = {i["name"] for i in instances}
-    work = [s["beats"] * s["repeat"] for s in build.manifest["streams"] if s["dst"][0] in names]
-    facts: dict[str, object] = {"ii_cycles": max(work)} if work and layer != "edge" else {}
+    streams = [(s, s["src"][0] in names, s["dst"][0] in names) for s in build.manifest["streams"]]
+    facts: dict[str, object] = {"operation": operation(instances)}
+    if work := [s["beats"] * s["repeat"] for s, _, inside in streams if inside]:
+        facts["ii_cycles"] = max(work)
+    for key, bits in (
+        ("input_bits", [s["bits"] for s, a, b in streams if b and not a]),
+        ("output_bits", [s["bits"] for s, a, b in streams if a and not b]),
+    ):
+        if bits:
+            facts[key] = max(bits)
     for i in instances:
         p = i["params"]
-        if i["module"] in ("hwq_mvu", "hwq_vvu"):
+        if i["module"] in MATRICES:
             simd = p.get("SIMD", 1)
             facts |= {
                 "rows": p["PE"] * p["NF"],
@@ -116,12 +236,43 @@ def layer_facts(build: Build, layer: str) -> dict[str, object]:
                 "pe": p["PE"],
                 "simd": simd,
                 "weight_bits": p["W_BITS"],
-                "input_bits": p["X_BITS"],
                 "accumulator_bits": p["ACC_W"],
             }
-        if i["module"] in ("hwq_threshold", "hwq_requant", "hwq_table"):
-            facts |= {"output_bits": p["Y_W"], "step": i["module"].removeprefix("hwq_")}
+        if i["module"] in STEPS:
+            facts["step"] = i["module"].removeprefix("hwq_")
     return facts
+
+
+MATRICES = ("hwq_mvu", "hwq_vvu")
+STEPS = ("hwq_threshold", "hwq_requant", "hwq_table")
+
+
+def operation(instances: Sequence[Mapping[str, Any]]) -> str:
+    """What the modules of a layer compute, in a few words: '8 x 72', 'maximum of 4', 'upsample 2 x 2'."""
+    modules = {i["module"] for i in instances}
+    found, repeats = [], []
+    for i in instances:
+        p, kind = i["params"], i["module"].removeprefix("hwq_")
+        match kind:
+            case "mvu":
+                found.append(f"{p['PE'] * p['NF']} x {p['SIMD'] * p['SF']}")
+            case "vvu":
+                found.append(f"{p['PE'] * p['NF']} x {p['SF']} depthwise")
+            case "pool":
+                found.append(f"{'sum' if p['KIND'] else 'maximum'} of {p['N']}")
+            case "total":
+                found.append(f"sum of {p['POSITIONS']}")
+            case "spread":
+                found.append(f"spread {p['FH']} x {p['FW']}")
+            case "replay" if not modules & set(MATRICES):
+                repeats.append(str(p["PASSES"]))
+            case "add" | "concat" | "scale" | "argmax":
+                found.append(kind)
+    if repeats:
+        found.append(f"upsample {' x '.join(repeats)}")
+    if not found:  # windows alone, or a quantizer alone
+        found = [i["module"].removeprefix("hwq_") for i in instances if i["module"] in ("hwq_window", *STEPS)]
+    return ", ".join(dict.fromkeys(found))
 
 
 def _source(build: Build, metric: str, scope: str, sources: Sequence[str]) -> str:
@@ -143,6 +294,11 @@ def text(value: object) -> str:
         return str(value)
     digits = 2 if abs(value) < 1000 and not float(value).is_integer() else 0
     return f"{value:,.{digits}f}".replace(",", " ")
+
+
+def blank(value: object) -> str:
+    """`text`, but nothing for nothing: for tables in which most rows lack a figure by their nature."""
+    return "" if value is None else text(value)
 
 
 def summary_table(build: Build, rows: Sequence[Row]) -> Table:
@@ -168,31 +324,34 @@ def summary_table(build: Build, rows: Sequence[Row]) -> Table:
 
 
 def layers_table(rows: Sequence[Mapping[str, object]]) -> Table:
-    """The per-layer rows as a rich table."""
-    table = Table(title="Layers (resources: estimated / synthesized out of context)", title_justify="left")
-    for name in ("layer", "matrix", "PE x SIMD", "II", "W/in/acc/out bits", "LUT", "FF", "BRAM18", "DSP"):
-        table.add_column(name, justify="left" if name == "layer" else "right")
+    """The per-layer rows as a rich table; what a layer has none of is left blank."""
+    synthesized = any(row[f"{r}_synthesized"] is not None for row in rows for r in RESOURCES)
+    resources = "estimated / synthesized out of context" if synthesized else "estimated"
+    table = Table(title=f"Layers (in, W, acc, out: bits; resources: {resources})", title_justify="left")
+    for name in ("layer", "operation"):
+        table.add_column(name)
+    for name in ("PE x SIMD", "II", "in", "W", "acc", "out", *(LABELS[r] for r in RESOURCES)):
+        table.add_column(name, justify="right")
     for row in rows:
-        dense = "rows" in row
-        bits = "/".join(
-            text(row.get(k)) for k in ("weight_bits", "input_bits", "accumulator_bits", "output_bits")
-        )
+        bits = ("input_bits", "weight_bits", "accumulator_bits", "output_bits")
         table.add_row(
             str(row["layer"]),
-            f"{row['rows']}x{row['cols']}" if dense else "",
-            f"{row['pe']}x{row['simd']}" if dense else "",
-            text(row.get("ii_cycles")) if dense else "",
-            bits if dense else "",
-            *(f"{text(row[f'{r}_estimated'])} / {text(row[f'{r}_synthesized'])}" for r in RESOURCES),
+            str(row.get("operation", "")),
+            f"{row['pe']} x {row['simd']}" if "pe" in row else "",
+            *(blank(row.get(k)) for k in ("ii_cycles", *bits)),
+            *(
+                f"{text(row[f'{r}_estimated'])} / {text(row[f'{r}_synthesized'])}"
+                if synthesized
+                else blank(row[f"{r}_estimated"])
+                for r in RESOURCES
+            ),
         )
     return table
 
 
 def comparison_table(comparison: Comparison) -> Table:
     """Metrics down, designs across; '~' marks an estimate, the change is against the first column."""
-    table = Table(
-        title="Comparison (~ estimated, not measured; change against the first)", title_justify="left"
-    )
+    table = Table(title="Comparison (~ estimated, not measured; change against the first)", title_justify="left")
     table.add_column("")
     for c in comparison.columns:
         table.add_column(c.name, justify="right")
@@ -207,8 +366,6 @@ def comparison_table(comparison: Comparison) -> Table:
             if i and base is not None and base.value and METRICS[metric][1]:
                 change = f" ({100 * (record.value / base.value - 1):+.1f} %)"
             cells.append(f"{'~' if record.source == 'analytic' else ''}{text(record.value)}{change}")
-        units = dict.fromkeys(
-            r.unit for c in comparison.columns if (r := c.get(metric)) is not None and r.unit
-        )
+        units = dict.fromkeys(r.unit for c in comparison.columns if (r := c.get(metric)) is not None and r.unit)
         table.add_row(f"{LABELS[metric]} [{' / '.join(units)}]".replace("[", r"\["), *cells)
     return table

@@ -147,9 +147,7 @@ def _csynth(text: str) -> list[Record]:
     flat |= {
         "WorstLatency": overall.get("Worst-caseLatency", ""),
         "IntervalMax": overall.get("Interval-max", ""),
-        "EstimatedClockPeriod": root.findtext(
-            "./PerformanceEstimates/SummaryOfTimingAnalysis/EstimatedClockPeriod"
-        )
+        "EstimatedClockPeriod": root.findtext("./PerformanceEstimates/SummaryOfTimingAnalysis/EstimatedClockPeriod")
         or "",
     }
     return _hls_records(flat, tool)
@@ -157,9 +155,7 @@ def _csynth(text: str) -> list[Record]:
 
 def _hls_records(flat: Mapping[str, Any], tool: str) -> list[Record]:
     def first(*keys: str) -> float | None:
-        return next(
-            (float(flat[k]) for k in keys if str(flat.get(k, "")).replace(".", "", 1).isdigit()), None
-        )
+        return next((float(flat[k]) for k in keys if str(flat.get(k, "")).replace(".", "", 1).isdigit()), None)
 
     found = {metric: first(*keys) for metric, keys in HLS_KEYS.items()}
     found |= {"latency_cycles": first("WorstLatency"), "ii_cycles": first("IntervalMax")}

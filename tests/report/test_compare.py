@@ -13,9 +13,7 @@ from hwq.report.compare import Column, check, compare, parse_limit
 def build(folder, **top):
     """A build directory whose records are given as metric=(value, source)."""
     folder.mkdir()
-    (folder / "manifest.json").write_text(
-        json.dumps({"schema_version": 1, "name": folder.name, "instances": []})
-    )
+    (folder / "manifest.json").write_text(json.dumps({"schema_version": 1, "name": folder.name, "instances": []}))
     record.save(folder / "record.json", [make(m, v, s) for m, (v, s) in top.items()])
     return folder
 
@@ -95,7 +93,4 @@ def test_the_json_form_names_source_and_unit(tmp_path):
 def test_a_gate_fails_exactly_when_the_bound_is_passed(base, other, percent):
     a, b = (Column(n, (make("lut", v, "yosys"),)) for n, v in (("a", base), ("b", other)))
     failed = check(parse_limit(f"lut+{percent}%"), a, b) is not None
-    assert (
-        failed == (100 * other > base * (100 + percent))
-        or abs(100 * other - base * (100 + percent)) < 1e-6 * base
-    )
+    assert failed == (100 * other > base * (100 + percent)) or abs(100 * other - base * (100 + percent)) < 1e-6 * base
