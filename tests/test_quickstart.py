@@ -10,9 +10,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def commands():
-    """Every line of the `sh` blocks of docs/quickstart.md."""
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "quickstart.md").read_text(), re.S)
+def commands(page="quickstart"):
+    """Every line of the `sh` blocks of a page of docs."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / f"{page}.md").read_text(), re.S)
     return [line for block in blocks for line in block.strip().splitlines()]
 
 
@@ -31,11 +31,22 @@ def test_every_link_of_the_readme_leads_somewhere():
 @pytest.mark.sim
 @pytest.mark.synth
 def test_every_command_of_the_quickstart_works(tmp_path):
+    run("quickstart", tmp_path)
+    assert np.load(tmp_path / "classes.npy").shape == (100, 1)
+    assert "No mismatch" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.sim
+def test_every_command_for_convolutional_networks_works(tmp_path):
+    run("convolutions", tmp_path)
+    assert "No mismatch" in (tmp_path / "lenet.html").read_text()
+
+
+def run(page, tmp_path):
     env = os.environ | {"PATH": f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"}
-    for line in commands():
+    for line in commands(page):
         done = subprocess.run(
             line, shell=True, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
-    assert np.load(tmp_path / "classes.npy").shape == (100, 1)
-    assert "No mismatch" in (tmp_path / "report.html").read_text()
