@@ -17,11 +17,13 @@ import hwq_models
 import numpy as np
 
 from benchmarks.calibrate import CACHE, write_design
-from benchmarks.designs import TARGET, Case, design, foldings
+from benchmarks.designs import TARGET, Case, Images, design, foldings, image_network
+from hwq.cost import fold
 from hwq.cost.estimate import estimate_design, totals
 from hwq.flow.infer import int_graph
 from hwq.flow.model import load_model
 from hwq.hw.design import Design
+from hwq.hw.fifos import minimal
 from hwq.hw.map import build
 from hwq.ir.graph import Graph
 from hwq.tools import yosys
@@ -60,6 +62,13 @@ CASES = tuple(
     ])
 )  # fmt: skip
 
+IMAGES = (
+    Images("images0", (14, 14, 3), 4, 4, (("conv", 16, 3, 1, 1), ("pool", 2), ("conv", 24, 3, 1, 0)), 7056, 91),
+    Images("images1", (16, 16, 8), 1, 1, (("conv", 32, 3, 1, 0), ("conv", 32, 3, 1, 0), ("pool", 2)), 9216, 92),
+    Images("images2", (12, 12, 8), 3, 4, (("residual", 3), ("conv", 16, 1, 2, 0), ("residual", 3)), 20736, 93),
+    Images("images3", (16, 16, 4), 4, 4, (("conv", 16, 3, 2, 1), ("depthwise", 3, 1), ("conv", 32, 1, 1, 0)), 2304, 94),
+)
+
 
 def designs(limit: int | None = None) -> list[tuple[str, Graph, Design]]:
     """(label, graph, design) of every scored design."""
@@ -70,31 +79,40 @@ def designs(limit: int | None = None) -> list[tuple[str, Graph, Design]]:
     for case in CASES:
         label = f"{case.name} {'constants, density ' + format(case.density, 'g') if case.ii == 0 else f'II {case.ii}'}"
         found.append((label, *design(replace(case, name=case.name))))
+    for images in IMAGES:
+        graph = image_network(images)
+        folds = fold.for_ii(graph, images.ii, TARGET, 100)
+        found.append((f"{images.name} II {images.ii}", graph, minimal(build(graph, folds, TARGET, 100))))
     return found[:limit]
 
 
-def synthesized(graph: Graph, d: Design) -> int:
-    """LUT of the flattened design."""
+def synthesized(graph: Graph, d: Design) -> yosys.CellCounts:
+    """Cells of the flattened design."""
     with tempfile.TemporaryDirectory() as tmp:
         folder = Path(tmp)
         write_design(folder, graph, d)
         files = tuple((folder / "rtl" / "files.f").read_text().split())
         mems = tuple(m.path for i in d.instances for m in i.mems)
-        return yosys.synth(yosys.SynthJob(files, d.name, (), mems, name=d.name), folder, CACHE).counts.lut
+        return yosys.synth(yosys.SynthJob(files, d.name, (), mems, name=d.name), folder, CACHE).counts
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--limit", type=int, help="only the first N designs")
+    parser.add_argument("--only", default="", help="designs whose name contains this")
+    args = parser.parse_args()
     errors = []
-    for label, graph, d in designs(parser.parse_args().limit):
+    for label, graph, d in designs(args.limit):
+        if args.only not in label:
+            continue
         start = time.perf_counter()
-        estimate = totals(estimate_design(d, TARGET))["lut"]
+        estimate = totals(estimate_design(d, TARGET))
         seconds = time.perf_counter() - start
         measured = synthesized(graph, d)
-        errors.append(100 * (estimate / measured - 1))
-        numbers = f"estimated {estimate:7.0f}  synthesized {measured:7d}  {errors[-1]:+6.1f} %"
-        print(f"{label:40} {numbers}  ({seconds * 1e3:.0f} ms)", flush=True)
+        errors.append(100 * (estimate["lut"] / measured.lut - 1))
+        numbers = f"estimated {estimate['lut']:7.0f}  synthesized {measured.lut:7d}  {errors[-1]:+6.1f} %"
+        blocks = f"BRAM18 {estimate['bram18']:.0f} / {measured.bram18}"
+        print(f"{label:40} {numbers}  {blocks}  ({seconds * 1e3:.0f} ms)", flush=True)
     size = np.abs(errors)
     print(f"{len(errors)} designs: mean absolute error {size.mean():.1f} %, worst {size.max():.1f} %")
 

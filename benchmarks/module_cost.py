@@ -20,6 +20,7 @@ import hwq_hls
 import numpy as np
 
 from hwq.hw import memory, pipeline
+from hwq.hw.window import Window
 from hwq.tools.nextpnr import place_ecp5
 from hwq.tools.yosys import CellCounts, Param, SynthJob, synth, synth_xc7
 
@@ -95,6 +96,25 @@ def mvu(resource: int, style: int, label: str, dsp_w: int = 25, dsp_rows: int = 
                 mems=(("w.hex", memory.mvu_rows(w, pe, simd, bits, 0)),), finn=(1246, None, 16))
 
 
+def fifo(width: int, depth: int) -> Unit:
+    """LUT memory; one LUT of it holds a bit of 32 beats for one port, four of them 6 bits with both."""
+    params: dict[str, Param] = {"DATA_W": width, "DEPTH": depth, "STYLE": 0}
+    return Unit(f"FIFO {depth} deep, {width} wide", (("hwq_fifo", params),), (width, width))
+
+
+def window(style: int, label: str, finn_lut: int, finn_ff: int | None) -> Unit:
+    """3x3 on 14 x 14 x 16, 4 bits, SIMD 4, in a ring of the least depth."""
+    lanes, bits, chunks = 4, 4, 4
+    depth = Window(chunks, (14, 14), (3, 3), out=(12, 12)).least_depth
+    params: dict[str, Param] = {
+        "LANES": lanes, "BITS": bits, "CHUNKS": chunks, "IN_H": 14, "IN_W": 14, "KH": 3, "KW": 3, "SH": 1, "SW": 1,
+        "DH": 1, "DW": 1, "PAD_T": 0, "PAD_L": 0, "OUT_H": 12, "OUT_W": 12, "PASSES": 1, "ORDER": 0, "PAD_VALUE": 0,
+        "DEPTH": depth, "STYLE": style,
+    }
+    return Unit(f"window 3x3 on 14x14x16, SIMD 4, 4 bit, {label}", (("hwq_window", params),), (lanes * bits,) * 2,
+                finn=(finn_lut, finn_ff, 0))
+
+
 def units() -> list[Unit]:
     """The rows of the table, in order."""
     return [
@@ -102,6 +122,8 @@ def units() -> list[Unit]:
         dwc(16, 1, 4, 27, 84), dwc(16, 4, 1, 72, 101),
         mvu(1, 2, "LUT, weights in BRAM"), mvu(1, 1, "LUT, weights in LUT"),
         mvu(2, 2, "25-bit DSP, weights in BRAM"), mvu(2, 2, "18-bit DSP, weights in BRAM", 18, 2),
+        fifo(32, 32),
+        window(1, "LUT memory", 186 + 12 * 4, 95), window(2, "block memory", 168, None),
     ]
 
 

@@ -1,13 +1,12 @@
-"""Resource estimates: features of each module times coefficients calibrated against Yosys.
+"""Resource estimates: features of each module, contents included, times coefficients calibrated against Yosys.
 
-`estimate_instance` reads the actual weights and thresholds; `fold_costs` evaluates every folding of a layer at once
-with the contents a random matrix would have. Coefficients: `python -m benchmarks.calibrate`.
+Coefficients: `python -m benchmarks.calibrate`.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -20,13 +19,10 @@ from hwq.cost import features as ft
 from hwq.dtype import IntArray
 from hwq.hw import pipeline
 from hwq.hw.design import Design, Instance
-from hwq.hw.layers import Layer
-from hwq.hw.store import weight_style
-from hwq.ir.graph import Graph
-from hwq.ir.ops import ArgMax, Bipolar, MatVec, Step, Ternary
+from hwq.hw.library import timing
+from hwq.hw.window import ring_words, scan
 from hwq.targets import Target
 
-BRAM18_IN_LUT = 190  # what one block memory is worth: xc7z020 has 53 200 LUT for 280 BRAM18
 RESOURCES = ("lut", "ff", "bram18", "dsp")
 
 
@@ -63,6 +59,11 @@ def _codes(i: Instance, index: int, lanes: int, width: int) -> np.ndarray:
     return bits.parse_hex_rows(i.mems[index].content, lanes, width)
 
 
+def _rom_blocks(columns: np.ndarray) -> float:
+    """BRAM18 of read-only contents bool [depth, width]: columns of one value need none."""
+    return float(ft.block_rams((columns != columns[:1]).any(axis=0).sum(), len(columns), written=False))
+
+
 def _columns(i: Instance, index: int, width: int) -> np.ndarray:
     return _codes(i, index, width, 1).astype(bool)
 
@@ -72,7 +73,8 @@ def _mvu(i: Instance) -> tuple[ft.Features, float]:
     pe, simd, sf, nf, w_bits, kind = p("PE"), p("SIMD"), p("SF"), p("NF"), p("W_BITS"), p("W_KIND")
     width, depth = pe * simd * w_bits, sf * nf
     block = p("STYLE") == 2 and depth > 1
-    rom = 0.0 if block else ft.rom_luts(_columns(i, 0, width))
+    columns = _columns(i, 0, width)
+    rom = 0.0 if block else ft.rom_luts(columns)
     f = mvu_features(
         pe, simd, sf, nf, w_bits, kind, p("X_BITS"), bool(p("X_SIGNED")), p("ACC_W"), p("PIPE"), rom, block
     )
@@ -90,15 +92,15 @@ def _mvu(i: Instance) -> tuple[ft.Features, float]:
         }
     elif p("RESOURCE") == 2 and kind in (0, 2):
         f |= dsp_features(f, pe, simd, w_bits, p("X_BITS"), p("ACC_W"), p("DSP_W"))
-    return f, float(ft.block_rams(width, depth)) if block else 0.0
+    return f, _rom_blocks(columns) if block else 0.0
 
 
 def dsp_features(f: ft.Features, pe: int, simd: int, w_bits: int, x_bits: int, acc_w: int, dsp_w: int) -> ft.Features:
     """What changes in `f` where rows of hwq_mvu share DSP blocks; "dsp" is their number."""
     columns, lanes = pipeline.dsp_shape(simd, w_bits, x_bits, dsp_w)
     lanes = min(lanes, pe)
-    if lanes == 1 and w_bits + x_bits < 9:
-        return {}  # Yosys leaves products below 9 bits in LUTs
+    if lanes < 1 or (lanes == 1 and w_bits + x_bits < 9):
+        return {}  # weights too wide for a DSP block; Yosys leaves products below 9 bits in LUTs
     packs, left = divmod(pe, lanes)
     rest = {k: f[k] * left / pe for k in ("terms", "above", "tree")}
     cascades = -(-simd // columns)
@@ -224,14 +226,18 @@ def _scale(i: Instance) -> ft.Features:
 def _add(i: Instance) -> ft.Features:
     p = i.int_param
     pe, cf, y_w = p("PE"), p("CF"), p("Y_W")
-    terms = max(1, p("USE0").bit_count()) + max(1, p("USE1").bit_count()) - (p("B_W") == 0)
-    stored = 3 * (p("USE0").bit_count() + p("USE1").bit_count()) + p("B_W")
+    digits = p("USE0").bit_count() + p("USE1").bit_count()
+    # A sum of n terms is n - 1 adders; terms that nothing is stored for need no table.
+    terms = digits + (p("USE0") == 0) + (p("USE1") == 0) + (p("B_W") > 0)
+    plain = digits == 0 and p("B_W") == 0
+    stored = 3 * digits + p("B_W")
     return {
         "one": 1.0,
         "stages": float(p("PIPE")),
         "cf": float(ft.clog2(cf)),
-        "add": float(pe * y_w * terms * (cf > 1)),
-        "add_const": float(pe * y_w * terms * (cf == 1)),
+        "plain": float(pe * y_w * plain),
+        "add": float(pe * y_w * (terms - 1) * (not plain and cf > 1)),
+        "add_const": float(pe * y_w * (terms - 1) * (not plain and cf == 1)),
         "rom": ft.rom_luts(_columns(i, 0, pe * stored)) if i.mems else 0.0,
     }
 
@@ -241,6 +247,7 @@ def _vvu(i: Instance) -> tuple[ft.Features, float]:
     pe, w_bits = p("PE"), p("W_BITS")
     depth = p("SF") * p("NF")
     block = p("STYLE") == 2 and depth > 1
+    columns = _columns(i, 0, pe * w_bits)
     terms, above, _, multiples = ft.dot_counts(1, w_bits, p("W_KIND"), p("X_BITS"), bool(p("X_SIGNED")), p("ACC_W"))
     f = {
         "one": 1.0,
@@ -249,9 +256,9 @@ def _vvu(i: Instance) -> tuple[ft.Features, float]:
         "beat": float(ft.clog2(p("SF"))),
         "terms": float(pe * (terms + above + multiples)),
         "acc": float(pe * p("ACC_W")),
-        "rom": 0.0 if block else ft.rom_luts(_columns(i, 0, pe * w_bits)),
+        "rom": 0.0 if block else ft.rom_luts(columns),
     }
-    return f, float(ft.block_rams(pe * w_bits, depth)) if block else 0.0
+    return f, _rom_blocks(columns) if block else 0.0
 
 
 def _table(i: Instance) -> tuple[ft.Features, float]:
@@ -259,26 +266,33 @@ def _table(i: Instance) -> tuple[ft.Features, float]:
     pe, y_w = p("PE"), p("Y_W")
     depth = p("CF") << max(p("ENTRIES") - 1, 0).bit_length()
     f = {"one": 1.0, "stages": float(p("PIPE")), "cf": float(ft.clog2(p("CF"))), "rom": 0.0, "out": float(pe * y_w)}
-    if p("STYLE") == 2 and depth > 1:
-        return f, float(pe * ft.block_rams(y_w, depth))
     columns = _columns(i, 0, pe * y_w)
+    if p("STYLE") == 2 and depth > 1:
+        return f, sum(_rom_blocks(columns[:, k * y_w : (k + 1) * y_w]) for k in range(pe))
     return f | {"rom": sum(ft.rom_luts(columns[:, k * y_w : (k + 1) * y_w]) for k in range(pe))}, 0.0
 
 
-def window_features(width: Any, depth: Any, chunks: Any, passes: Any, p: Callable[[str], int]) -> ft.Features:
-    """hwq_window: its ring, address and distance counters, loop counters. Widths and depths may be arrays."""
-    block = ft.is_block(width, depth)
-    loops = [p("KH"), p("KW"), p("OUT_H"), p("OUT_W")]
-    padded = p("PAD_T") + p("PAD_L") > 0 or (p("OUT_H") - 1) * p("SH") + (p("KH") - 1) * p("DH") >= p("IN_H")
+def _slide(i: Instance) -> tuple[ft.Features, float]:
+    p, g = i.int_param, timing(i).geometry
+    pixel, groups = p("LANES") * p("BITS"), timing(i).n
+    rows, cols = scan(g)
+    line = p("DH") * cols
+    ring = max(1, line - g.span[1] - 1)
+    ring = power if (power := 1 << int(ft.clog2(ring))) < line else ring
+    above = (p("KH") - 1) * pixel
+    block = bool(ft.is_block(above, ring))
+    held = p("PASSES") * groups > 1
     return {
-        "one": np.ones_like(np.asarray(depth, dtype=float)),
-        "ram": np.where(block, 0, ft.lutram(width, depth)),
-        "block_width": np.where(block, width, 0),
-        "address": ft.clog2(depth),
-        "loops": ft.clog2(chunks) + ft.clog2(passes) + sum(int(ft.clog2(n)) for n in loops),
-        "pad": np.where(padded, width, 0),
-        "positions": (ft.clog2(p("IN_H")) + ft.clog2(p("IN_W"))) * float(padded),
-    }
+        "one": 1.0,
+        "scan": float(ft.clog2(cols) + ft.clog2(rows)),
+        "loops": float(ft.clog2(groups) + ft.clog2(p("PASSES"))),
+        "ram": float(ft.lutram(above, ring) if above and ring > 1 and not block else 0),
+        "read": float(above * ((ring - 1) // 64) * (not block)),
+        "block_width": float(above * block),
+        "columns": float((g.span[1] + 1) * p("KH") * pixel),
+        "window": float(p("KH") * p("KW") * pixel * held),
+        "select": float(p("TAPS") * pixel * -(-(groups - 1) // 3)),
+    }, float(ft.ram_blocks(above, ring))
 
 
 def features(i: Instance) -> tuple[ft.Features, float]:
@@ -290,17 +304,21 @@ def features(i: Instance) -> tuple[ft.Features, float]:
         case "hwq_threshold":
             return _threshold(i), 0.0
         case "hwq_replay":
-            f = ft.replay(p("DATA_W"), p("BEATS"), p("PASSES"), p("DEPTH"))
-            return f, float(ft.block_rams(p("DATA_W"), p("DEPTH"))) if f["block_width"] else 0.0
+            width, depth = p("DATA_W"), p("DEPTH")
+            return ft.replay(width, p("BEATS"), p("PASSES"), depth), float(ft.ram_blocks(width, depth))
         case "hwq_fifo":
-            f = ft.replay(p("DATA_W"), 1, 1, p("DEPTH"))
-            return f, float(ft.block_rams(p("DATA_W"), p("DEPTH"))) if f["block_width"] else 0.0
+            width, depth = p("DATA_W"), p("DEPTH")
+            return ft.replay(width, 1, 1, depth), float(ft.ram_blocks(width, depth))
         case "hwq_window":
-            return window_features(p("LANES") * p("BITS"), p("DEPTH"), p("CHUNKS"), p("PASSES"), p), (
-                float(ft.block_rams(p("LANES") * p("BITS"), p("DEPTH")))
-                if ft.is_block(p("LANES") * p("BITS"), p("DEPTH"))
-                else 0.0
-            )
+            width, depth = p("LANES") * p("BITS"), p("DEPTH")
+            f = ft.window(timing(i).geometry, width, depth, p("CHUNKS"), p("PASSES"))
+            return f, float(ft.ram_blocks(width, ring_words(depth, width, 0)))
+        case "hwq_slide":
+            return _slide(i)
+        case "hwq_spread":
+            loops = [p(k) for k in ("CHUNKS", "IN_H", "IN_W", "FH", "FW")]
+            width = p("LANES") * p("BITS")
+            return {"one": 1.0, "loops": float(sum(ft.clog2(n) for n in loops)), "width": float(width)}, 0.0
         case "hwq_fork" | "hwq_join":
             return {"one": 1.0}, 0.0
         case "hwq_concat":
@@ -315,6 +333,7 @@ def features(i: Instance) -> tuple[ft.Features, float]:
                 "one": 1.0,
                 "count": float(ft.clog2(p("N"))),
                 "max": float(lanes * x_w * (p("KIND") == 0)),
+                "compare": float(lanes * x_w * (p("KIND") == 0 and x_w > 2)),
                 "sum": float(lanes * y_w * (p("KIND") == 1)),
             }, 0.0
         case "hwq_total":
@@ -386,64 +405,6 @@ def estimate_design(design: Design, target: Target) -> dict[str, dict[str, float
         for r in RESOURCES:
             layer[r] += getattr(cost, r)
     return found
-
-
-# ---- every folding of a layer ----------------------------------------------------------------------------------------
-
-
-def fold_costs(graph: Graph, layer: Layer, pe: np.ndarray, simd: np.ndarray, target: Target, clock_mhz: float) -> Cost:
-    """Cost of one layer at many foldings at once; pe, simd: int arrays of one length."""
-    x = graph.tensor(layer.first.inputs[0])
-    x_bits, x_signed = x.dtype.bits, x.dtype.signed
-    acc_bits = x_bits
-    lut: Any = np.zeros(len(pe))
-    ff: Any = np.zeros(len(pe))
-    bram: Any = np.zeros(len(pe))
-    cf = layer.rows // pe
-    if layer.mat is not None and isinstance(layer.mat.op, MatVec):
-        op = layer.mat.op
-        kind = 3 if op.xnor else {Bipolar: 1, Ternary: 2}.get(type(op.code), 0)
-        w_bits = op.code.bits
-        acc_bits = graph.tensor(layer.mat.outputs[0]).dtype.bits
-        sf, nf = layer.cols // simd, layer.rows // pe
-        width, depth = pe * simd * w_bits, sf * nf
-        as_lut, blocks = ft.expected_rom_luts(width, depth), ft.block_rams(width, depth)
-        styles = {
-            (int(w), int(d)): weight_style(int(w), int(d), "auto", target) for w, d in zip(width, depth, strict=True)
-        }
-        block = np.array([styles[int(w), int(d)] == 2 for w, d in zip(width, depth, strict=True)])
-        pipes = {
-            int(s): [pipeline.mvu_pipe(int(s), w_bits, kind, x_bits, k, 1, clock_mhz) for k in (1, 2)]
-            for s in np.unique(simd)
-        }
-        pipe = np.array([pipes[int(s)][int(k > 1)] for s, k in zip(simd, sf, strict=True)])
-        f = mvu_features(
-            pe, simd, sf, nf, w_bits, kind, x_bits, x_signed, acc_bits, pipe, np.where(block, 0, as_lut), block
-        )
-        if depth.min() == 1:
-            k = int(np.argmin(depth))
-            start, chain, tree = ft.const_counts(graph.array(op.weight), w_bits, kind, x_bits, x_signed, acc_bits)
-            for name, value in {"terms": 0, "above": 0, "tree": 0, "multiples": 0}.items():
-                f[name] = np.array(f[name])
-                f[name][k] = value
-            for name, value in constant_features(kind, start, chain, tree).items():
-                f[name] = np.where(np.arange(len(pe)) == k, value, 0)
-        lut, ff, bram = weigh("hwq_mvu", "lut", f), weigh("hwq_mvu", "ff", f), np.where(block, blocks, 0.0)
-        r = ft.replay(simd * x_bits, sf, nf, 2 * sf)
-        folded = nf > 1
-        lut = lut + np.where(folded, weigh("hwq_replay", "lut", r), 2 * simd)
-        ff = ff + np.where(folded, weigh("hwq_replay", "ff", r), 2 * simd * x_bits)
-        bram = bram + np.where(folded & (r["block_width"] > 0), ft.block_rams(simd * x_bits, 2 * sf), 0)
-    for node in layer.post:
-        if isinstance(node.op, Step):
-            f = ft.threshold(pe, cf, acc_bits, graph.array(node.op.thresholds).shape[1])
-            lut, ff = lut + weigh("hwq_threshold", "lut", f), ff + weigh("hwq_threshold", "ff", f)
-        elif isinstance(node.op, ArgMax):
-            f = argmax_features(pe, cf, acc_bits, graph.tensor(node.outputs[0]).dtype.bits, 2)
-            lut, ff = lut + weigh("hwq_argmax", "lut", f), ff + weigh("hwq_argmax", "ff", f)
-    return Cost(
-        np.asarray(lut, dtype=float), np.asarray(ff, dtype=float), np.asarray(bram, dtype=float), np.zeros(len(pe))
-    )
 
 
 def totals(per_layer: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

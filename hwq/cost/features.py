@@ -14,6 +14,7 @@ import numpy as np
 
 from hwq.dtype import IntArray
 from hwq.hw.store import BRAM18_SHAPES
+from hwq.hw.window import Window, ring_words
 
 Features = dict[str, Any]
 CHAIN = 4  # hwq_dot
@@ -87,7 +88,7 @@ def dot_counts(simd: int, w_bits: int, w_kind: int, x_bits: int, x_signed: bool,
                 offsets = offsets or off > 0
                 hi += (m * hi_p + off) << shift
                 rw = y_w if g == 0 and offsets else min(y_w, _bits(0, hi))
-                terms += min(tw, rw - shift)
+                terms += max(0, min(tw, rw - shift))
                 above += max(0, rw - shift - tw) if (link, s) != (0, 0) else 0
         if g == 0:
             hi_chain = hi
@@ -194,10 +195,18 @@ def expected_rom_luts(width: Any, depth: Any) -> Any:
     return np.where(depth <= 1, 0.0, variety * blocks + np.where(groups > 4, width * (groups / 4 - 1) / 3, 0.0))
 
 
-def block_rams(width: Any, depth: Any) -> Any:
-    """BRAM18 of a width x depth memory: the best aspect ratio, elementwise."""
-    width, depth = np.asarray(width, dtype=np.float64), np.asarray(depth, dtype=np.float64)
-    return np.min([np.ceil(width / w) * np.ceil(depth / d) for w, d in BRAM18_SHAPES], axis=0)
+def block_rams(width: Any, depth: Any, written: bool = True) -> Any:
+    """BRAM18 of a width x depth memory: the best aspect ratio, elementwise. Equals what Yosys takes, exactly.
+
+    A memory deeper than a block is cut into layers, and a block holds bits of any of them; of a memory that is
+    written, bytes (9 bits) of them, for that is what has a write enable.
+    """
+    width, depth = np.asarray(width, dtype=np.int64), np.asarray(depth, dtype=np.int64)
+    found = []
+    for w, d in BRAM18_SHAPES:
+        piece = min(9, w) if written else 1
+        found.append(-(-(-(-depth // d) * -(-width // piece)) // (w // piece)))
+    return np.min(found, axis=0).astype(np.float64)
 
 
 # ---- streams ---------------------------------------------------------------------------------------------------------
@@ -217,16 +226,45 @@ def is_block(width: Any, depth: Any) -> Any:
     return (np.asarray(depth) > 64) & (np.asarray(width) * np.asarray(depth) >= 8192)
 
 
+def ram_blocks(width: Any, depth: Any) -> Any:
+    """BRAM18 of hwq_ram of STYLE 0."""
+    return np.where(is_block(width, depth), block_rams(width, depth), 0.0)
+
+
 def replay(data_w: Any, beats: Any, passes: Any, depth: Any) -> Features:
+    """hwq_replay, and with one beat and pass hwq_fifo."""
     block = is_block(data_w, depth)
     ram = np.where(block, 0, np.where(np.asarray(depth) == 1, 0, lutram(data_w, depth)))
     return {
         "one": np.ones_like(ram, dtype=float),
         "ram": ram,
+        "read": np.where(block, 0, np.asarray(data_w) * ((np.asarray(depth) - 1) // 64)),
         "address": clog2(depth),
         "beat": clog2(beats),
         "pass": clog2(passes),
         "block_width": np.where(block, data_w, 0),
+    }
+
+
+def window(g: Window, width: Any, depth: Any, chunks: Any, passes: Any) -> Features:
+    """hwq_window of a geometry (its chunks and passes aside), elementwise over foldings; depth as DEPTH."""
+    ring = np.vectorize(ring_words, otypes=[np.int64])(depth, width, 0)
+    block = is_block(width, ring)
+    columns = -(-ring // 64)
+    bits = [int(clog2(last + span + 1)) for last, span in zip(g.last, g.span, strict=True)]
+    padded = any(g.pad[i] > 0 or g.last[i] + g.span[i] >= g.size[i] for i in range(2))
+    address = clog2(ring)
+    return {
+        "one": np.ones_like(address, dtype=float),
+        "address": address,
+        "modulo": np.where(ring == 1 << address, 0, address),
+        "loops": clog2(chunks) + clog2(passes) + sum(int(clog2(n)) for n in g.kernel),
+        "position": np.full_like(address, sum(bits)),
+        "outside": np.full_like(address, padded * sum(bits)),
+        "ram": np.where(block, 0, lutram(width, ring)),
+        "read": np.where(block, 0, width * (columns - 1)),
+        "pad": np.where(block, 0, np.asarray(width) * padded),
+        "block_width": np.where(block, width, 0),
     }
 
 

@@ -3,71 +3,127 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from hwq.cost.estimate import Cost, fold_costs
+from hwq.cost.choices import Choices, Floats, Link, choices
+from hwq.cost.estimate import RESOURCES
 from hwq.errors import ConfigError, FoldingError
 from hwq.hw.design import Fold
-from hwq.hw.layers import Layer, layers
 from hwq.hw.store import BRAM18_IN_LUT
 from hwq.ir.graph import Graph
 from hwq.targets import Target
 
 SCHEMA_VERSION = 1
-DSP_IN_LUT = 240
+DSP_IN_LUT = 240  # what a DSP block is worth: xc7z020 has 53 200 LUT for 220
+# Prices tried one after the other until the design fits: no DSP blocks if that is possible, and the usual price of
+# block memory; then memory cheaper or dearer, DSP blocks ever cheaper.
+DSP_PRICES = (np.inf, DSP_IN_LUT, DSP_IN_LUT / 3, DSP_IN_LUT / 6, DSP_IN_LUT / 12, DSP_IN_LUT / 48)
+BRAM_PRICES = tuple(BRAM18_IN_LUT * k for k in (1, 1 / 3, 3, 1 / 30, 30))
 
 
 @dataclass(frozen=True)
-class Choices:
-    """Every legal folding of one layer with its cycles and cost, all arrays of one length."""
+class Search:
+    """Foldings of all layers, with their costs, and the streams between them."""
 
-    layer: Layer
-    pe: np.ndarray
-    simd: np.ndarray
-    cycles: np.ndarray
-    cost: Cost
+    table: tuple[Choices, ...]
+    links: tuple[Link, ...]
+    room: Floats  # [4] of RESOURCES
+    clock_mhz: float
 
-    @property
-    def price(self) -> np.ndarray:
-        """One number to minimise: LUT with memories and multipliers converted."""
-        return np.asarray(self.cost.lut + BRAM18_IN_LUT * self.cost.bram18 + DSP_IN_LUT * self.cost.dsp)
+    def pick(self, ii: int, bram: float = BRAM18_IN_LUT, dsp: float = np.inf) -> tuple[int, ...]:
+        """The place of the cheapest folding of every layer that takes at most `ii` cycles, at prices in LUT.
+
+        Every layer in turn with the others as they are, until none changes: nothing gets cheaper by another folding
+        of one layer. Every layer must have a folding that is fast enough.
+        """
+        prices = np.array([1.0, 0.0, bram, dsp if np.isfinite(dsp) else 0.0])
+        own = []
+        for c in self.table:
+            legal = c.cycles <= ii
+            if not np.isfinite(dsp):
+                legal = legal & (c.cost[RESOURCES.index("dsp")] == 0)
+            own.append(np.where(legal, prices @ c.cost, np.inf))
+        joined = [np.tensordot(prices, link.cost(ii), 1) for link in self.links]
+        place = [int(np.argmin(o)) for o in own]
+        for _ in range(len(place) + 2):
+            before = list(place)
+            for k in range(len(place)):
+                price = own[k].copy()
+                for link, cost in zip(self.links, joined, strict=True):
+                    if link.source == k:
+                        price += cost[link.of_source, link.of_sink[place[link.sink]]]
+                    if link.sink == k:
+                        price += cost[link.of_source[place[link.source]], link.of_sink]
+                if price[place[k]] > price.min():
+                    place[k] = int(np.argmin(price))
+            if place == before:
+                break
+        return tuple(place)
+
+    def need(self, place: tuple[int, ...], ii: int) -> Floats:
+        """[4] of RESOURCES."""
+        total = np.sum([c.cost[:, k] for c, k in zip(self.table, place, strict=True)], axis=0)
+        for link in self.links:
+            total += link.cost(ii)[:, link.of_source[place[link.source]], link.of_sink[place[link.sink]]]
+        return np.asarray(total)
+
+    def fitting(self, ii: int, dsp_prices: tuple[float, ...] = DSP_PRICES) -> tuple[int, ...] | None:
+        """The first choice that stays within the room."""
+        for dsp in dsp_prices:
+            for bram in BRAM_PRICES:
+                place = self.pick(ii, bram, dsp)
+                if np.all(self.need(place, ii) <= self.room):
+                    return place
+        return None
+
+    def folds(self, place: tuple[int, ...]) -> dict[str, Fold]:
+        return {c.layer.name: c.folds[k] for c, k in zip(self.table, place, strict=True)}
+
+    def rates(self, dsp: bool) -> Iterator[int]:
+        """Cycles a frame worth trying, ascending: those of foldings, where no resource is surely too little."""
+        steps = np.unique(np.concatenate([c.cycles for c in self.table]))
+        steps = steps[steps >= max(int(c.cycles.min()) for c in self.table)]
+        least = np.zeros((len(RESOURCES), len(steps)))
+        for c in self.table:
+            some = np.flatnonzero(dsp | (c.cost[RESOURCES.index("dsp")] == 0))
+            some = some[np.argsort(c.cycles[some], kind="stable")]
+            lowest = np.minimum.accumulate(c.cost[:, some], axis=1)
+            least += lowest[:, np.searchsorted(c.cycles[some], steps, side="right") - 1]
+        yield from steps[np.all(least <= self.room[:, None], axis=0)].tolist()
 
 
-def choices(graph: Graph, target: Target, clock_mhz: float) -> tuple[Choices, ...]:
-    """All foldings of every layer, costed in one vectorized evaluation per layer."""
-    found = []
-    for layer in layers(graph):
-        pe, simd = (a.ravel() for a in np.meshgrid(layer.pes, layer.simds, indexing="ij"))
-        cycles = (layer.rows // pe) * (layer.cols // simd) * layer.vectors
-        found.append(Choices(layer, pe, simd, cycles, fold_costs(graph, layer, pe, simd, target, clock_mhz)))
-    return tuple(found)
-
-
-def _pick(c: Choices, ii: int) -> int:
-    """Index of the cheapest folding with at most `ii` cycles."""
-    price = np.where(c.cycles <= ii, c.price, np.inf)
-    return int(np.lexsort((c.simd, c.cycles, price))[0])
+def search(graph: Graph, target: Target, clock_mhz: float, fraction: float = 1.0) -> Search:
+    """All foldings, and `fraction` of the part as room."""
+    table, links = choices(graph, target, clock_mhz)
+    room = fraction * np.array([target.capacity()[r] for r in RESOURCES], dtype=float)
+    return Search(table, links, room, clock_mhz)
 
 
 def for_ii(graph: Graph, ii: int, target: Target, clock_mhz: float) -> dict[str, Fold]:
-    """The cheapest folding of every layer that needs at most `ii` cycles a frame. Raises FoldingError if ii < 1."""
-    if ii < 1:
+    """The cheapest folding of all layers that needs at most `ii` cycles a frame.
+
+    DSP blocks are used where the part has too few LUTs without them. A design that does not fit at all is the cheapest
+    one without DSP blocks. Raises FoldingError if a layer can't be as fast, naming it.
+    """
+    s = search(graph, target, clock_mhz)
+    slowest = max(s.table, key=lambda c: int(c.cycles.min()))
+    least = int(slowest.cycles.min())
+    if least > ii:
+        f = slowest.folds[int(np.argmin(slowest.cycles))]
         raise FoldingError(
-            f"{ii} cycles a frame can't be reached; the fastest design takes 1 (lower --fps or raise --clock)"
+            f"layer '{slowest.layer.name}' can't take {ii} cycles a frame: its fastest folding, PE={f.pe} "
+            f"SIMD={f.simd}, takes {least}; the most is {clock_mhz * 1e6 / least:g} frames/s at {clock_mhz:g} MHz "
+            "(lower --fps or raise --clock)"
         )
-    picked = {}
-    for c in choices(graph, target, clock_mhz):
-        k = _pick(c, ii)
-        picked[c.layer.name] = Fold(int(c.pe[k]), int(c.simd[k]))
-    return picked
+    return s.folds(s.fitting(ii) or s.pick(ii))
 
 
 def for_fps(graph: Graph, fps: float, target: Target, clock_mhz: float) -> dict[str, Fold]:
-    """The cheapest folding that reaches `fps` frames a second at the clock."""
+    """The cheapest folding that reaches `fps` frames a second at the clock, as for_ii."""
     if fps <= 0:
         raise FoldingError(f"--fps {fps}: must be positive")
     ii = int(clock_mhz * 1e6 // fps)
@@ -80,41 +136,29 @@ def for_fps(graph: Graph, fps: float, target: Target, clock_mhz: float) -> dict[
 
 
 def for_budget(graph: Graph, fraction: float, target: Target, clock_mhz: float) -> dict[str, Fold]:
-    """The fastest folding whose estimate stays within `fraction` of every resource of the part.
+    """The fastest folding whose estimate stays within `fraction` of every resource of the part; DSP blocks are used
+    only if there is none without.
 
     Raises FoldingError, naming the binding resource and layer, if even the smallest design needs more.
     """
     if not 0 < fraction <= 1:
         raise FoldingError(f"--budget {fraction:g}: must be above 0 and at most 1")
-    table = choices(graph, target, clock_mhz)
-    room = {k: v * fraction for k, v in target.capacity().items()}
-
-    def need(ii: int) -> dict[str, float]:
-        idx = [(c, _pick(c, ii)) for c in table]
-        return {r: float(sum(getattr(c.cost, r)[k] for c, k in idx)) for r in room}
-
-    steps = sorted({int(v) for c in table for v in c.cycles})
-    lo, hi = 0, len(steps) - 1
-    worst = need(steps[hi])
-    over = [r for r in room if worst[r] > room[r]]
-    if over:
-        r = over[0]
-        layer, amount = max(
-            ((c.layer.name, float(getattr(c.cost, r)[_pick(c, steps[hi])])) for c in table), key=lambda p: p[1]
-        )
-        raise FoldingError(
-            f"even fully folded the design needs {worst[r]:.0f} {r} of the {room[r]:.0f} that --budget "
-            f"{fraction:g} allows on {target.name}; layer '{layer}' alone takes {amount:.0f}; "
-            + ("give a larger --budget (at most 1) or " if fraction < 1 else "") + "a larger --target"
-        )
-    while lo < hi:
-        mid = (lo + hi) // 2
-        n = need(steps[mid])
-        if all(n[r] <= room[r] for r in room):
-            hi = mid
-        else:
-            lo = mid + 1
-    return for_ii(graph, steps[lo], target, clock_mhz)
+    s = search(graph, target, clock_mhz, fraction)
+    for prices in (DSP_PRICES[:1], DSP_PRICES[1:]):
+        for ii in s.rates(dsp=len(prices) > 1):
+            if (place := s.fitting(ii, prices)) is not None:
+                return s.folds(place)
+    ii = max(int(c.cycles.max()) for c in s.table)
+    place = s.pick(ii)
+    need = s.need(place, ii)
+    r = int(np.argmax(need / np.maximum(s.room, 1e-9)))
+    c, k = max(zip(s.table, place, strict=True), key=lambda p: float(p[0].cost[r, p[1]]))
+    raise FoldingError(
+        f"even fully folded the design needs {need[r]:.0f} {RESOURCES[r]} of the {s.room[r]:.0f} that --budget "
+        f"{fraction:g} allows on {target.name}; layer '{c.layer.name}' alone takes {c.cost[r, k]:.0f}; "
+        + ("give a larger --budget (at most 1) or " if fraction < 1 else "")
+        + "a larger --target"
+    )
 
 
 def dump(folds: Mapping[str, Fold], target: str, clock_mhz: float) -> str:
