@@ -197,9 +197,9 @@ def _buffers(build: Build) -> dict[str, object]:
     title = "Buffers"
     if totals and totals[0].kind == "fifo":
         t = totals[0]
-        title = f"{t.count} FIFO{'s' if t.count > 1 else ''} of {text(t.bits)} bits in all"
+        title = f"Buffers: {t.count} FIFO{'s' if t.count > 1 else ''} of {text(t.bits)} bits in all"
         if t.lut is not None:
-            title += f": {text(t.lut)} LUT, {text(t.bram18)} BRAM18"
+            title += f", {text(t.lut)} LUT, {text(t.bram18)} BRAM18"
     blank = tables.blank
     return {
         "title": title,
@@ -264,12 +264,15 @@ def _latency(build: Build) -> dict[str, object] | None:
     if not all("first_cycle" in s for s in streams):
         return None
     start = min(s["first_cycle"] for s in streams)
+    order = {"": -1, **{i["name"]: n for n, i in enumerate(build.manifest["instances"])}}
     layers = {i["name"]: i["layer"] for i in build.manifest["instances"]}
     spans: dict[str, svg.Span] = {}  # a fork sends the same beats over two streams
-    for s in streams:
-        src, name = s["src"][0], f"{s['name']} (input)"
-        span = svg.Span(src or name, s["first_cycle"] - start, s["last_cycle"] - start, layers.get(src, "edge"))
-        spans.setdefault(src or name, span)
+    for s in sorted(streams, key=lambda s: order[s["src"][0]]):
+        src = s["src"][0]
+        name = src or f"{s['name']} (input)"
+        spans.setdefault(
+            name, svg.Span(name, s["first_cycle"] - start, s["last_cycle"] - start, layers.get(src, "edge"))
+        )
     end = max(s.last for s in spans.values())
     busiest = max(spans.values(), key=lambda s: s.last - s.first)
     title = (

@@ -116,7 +116,7 @@ def test_the_page_names_figures_tools_and_commands(tmp_path):
         "16 x 4 b",
         "high-water 3",
         "depth 16",
-        "1 FIFO of 192 bits in all: 17 LUT, 0 BRAM18",
+        "Buffers: 1 FIFO of 192 bits in all, 17 LUT, 0 BRAM18",
         f"hwq export tiny --target pynq-z2 --folding {folder}/folding.toml --clock 100",
         "the estimate is +5.0 % off",
         "430 / 410 (+4.9 %)",
