@@ -165,6 +165,7 @@ def _layer(graph: Graph, nodes: list[Node], taken: set[str], problems: list[str]
                 simds = divisors(x.channels)
                 if window is not None and isinstance(window.op, Window):
                     slide = _slide(window.op, x.shape)
+                    simds += tuple(x.channels * t for t in divisors(op.taps)[1:])
             if depthwise and cols > 1 and window is None:
                 problems.append(f"node '{main.name}': a depthwise matrix op needs a Window of its own before it")
         case Pool(size=size):
