@@ -116,7 +116,7 @@ def for_ii(graph: Graph, ii: int, target: Target, clock_mhz: float) -> dict[str,
         f = slowest.folds[int(np.argmin(slowest.cycles))]
         raise FoldingError(
             f"layer '{slowest.layer.name}' can't take {ii} cycles a frame: its fastest folding, PE={f.pe} "
-            f"SIMD={f.simd}, takes {least}; the most is {clock_mhz * 1e6 / least:g} frames/s at {clock_mhz:g} MHz "
+            f"SIMD={f.simd}, takes {least}; the most is {clock_mhz * 1e6 / least:.0f} frames/s at {clock_mhz:g} MHz "
             "(lower --fps or raise --clock)"
         )
     return s.folds(s.fitting(ii) or s.pick(ii))
@@ -130,7 +130,7 @@ def for_fps(graph: Graph, fps: float, target: Target, clock_mhz: float) -> dict[
     if ii < 1:
         raise FoldingError(
             f"{fps:g} frames/s need less than one cycle a frame at {clock_mhz:g} MHz; "
-            f"the most is {clock_mhz * 1e6:g} frames/s (raise --clock)"
+            f"the most is {clock_mhz * 1e6:.0f} frames/s (raise --clock)"
         )
     return for_ii(graph, ii, target, clock_mhz)
 
