@@ -59,6 +59,7 @@ FILES = {
     "nan.onnx": net(weight=np.nan),
     "inf.onnx": net(weight=-np.inf),
     "grid.onnx": net(zero=0.25),
+    "wide.toml": b"".join(b"[layer.fc%d]\nmatrix = [64, 600]\npe = 1\nsimd = 1\n" % k for k in (1, 2, 3)),
     "pe.toml": b"[layer.fc1]\npe = 7\nsimd = 3\n[layer.fc2]\npe = 1\nsimd = 1\n[layer.fc3]\npe = 1\nsimd = 1\n",
     "key.toml": b'name = "r"\ndata = "digits"\n[trian]\nepochs = 1\n[[layers]]\nout = 10\nweight_bit = 2\n',
     "board.toml": b'board = "x"\npart = "y"\nfamily = "xc8"\nlut = 3\n',
@@ -84,7 +85,7 @@ def place(hwq, tmp_path):  # noqa: F811
 
 
 @pytest.mark.parametrize(("args", "says"), [
-    (("export", "gone.onnx", *EXPORT), ["model 'gone.onnx': no such directory, file or shipped model; shipped: d"]),
+    (("export", "gone.onnx", *EXPORT), ["model 'gone.onnx': no such directory, file or shipped model; shipped: cifar"]),
     (("export", "short.onnx", *EXPORT), ["short.onnx: not an ONNX file, or a damaged one", "export the model again"]),
     (("export", "text.onnx", *EXPORT), ["text.onnx: not an ONNX file", "export the model again"]),
     (("export", "empty.onnx", *EXPORT), ["empty.onnx: not an ONNX file, or an empty one"]),
@@ -97,11 +98,14 @@ def place(hwq, tmp_path):  # noqa: F811
     (("export", "reflect.onnx", *EXPORT), ["(Pad): mode=reflect; only constant padding"]),
     (("export", "offset.onnx", *EXPORT), ["layer 'conv0'", "offset 0.1 on a scale of 0.37", "or no padding"]),
     (("export", MODEL, *EXPORT, "--folding", "other.toml"),
-     ["folding names layer 'conv1', which the model does not have; layers: fc1, fc2, fc3", "'fc3' has no folding"]),
+     ["other.toml does not fold this model:\nfolding names layer 'conv1', which the model does not have; layers: fc1",
+      "'fc3' has no folding"]),
     (("run", "image.onnx", "--input", "large.npy", "-o", "y.npy"),
      ["model 'image': frames of shape (3, 6, 6) hold 108 values, the network takes 90"]),
     (("run", "image.onnx", "--input", "last.npy", "-o", "y.npy"),
      ["input 'x': frames of shape (6, 5, 3); the network takes (3, 6, 5), axes in this order"]),
+    (("export", MODEL, *EXPORT, "--folding", "wide.toml"),
+     ["wide.toml folds another network: its layer 'fc1' is a matrix [64, 600], that of this model [32, 64]; export"]),
     (("export", MODEL, *EXPORT, "--folding", "pe.toml"),
      ["layer 'fc1': PE=7 does not divide MH=32; legal PE: 1, 2, 4, 8, 16, 32\n", "SIMD=3 does not divide MW=64; leg"]),
     (("export", MODEL, "--target", "pynq-z3", "-o", "b"), ["unknown target 'pynq-z3'; did you mean 'pynq", "known: "]),

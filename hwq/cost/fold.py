@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from hwq.cost.choices import Choices, Floats, Link, choices
 from hwq.cost.estimate import RESOURCES
 from hwq.errors import ConfigError, FoldingError
 from hwq.hw.design import Fold
+from hwq.hw.layers import Layer
+from hwq.hw.map import check_folds
 from hwq.hw.store import BRAM18_IN_LUT
 from hwq.ir.graph import Graph
 from hwq.targets import Target
@@ -161,18 +163,22 @@ def for_budget(graph: Graph, fraction: float, target: Target, clock_mhz: float) 
     )
 
 
-def dump(folds: Mapping[str, Fold], target: str, clock_mhz: float) -> str:
-    """The folding as a TOML file that --folding reads back."""
+def dump(folds: Mapping[str, Fold], target: str, clock_mhz: float, found: Sequence[Layer] = ()) -> str:
+    """The folding as a TOML file that --folding reads back. found: the layers, whose matrices it names too."""
     head = f'schema_version = {SCHEMA_VERSION}\ntarget = "{target}"\nclock_mhz = {clock_mhz:g}\n'
+    matrix = {la.name: f"matrix = [{la.rows}, {la.cols}]\n" for la in found}
     body = "".join(
-        f'\n[layer.{name}]\npe = {f.pe}\nsimd = {f.simd}\nresource = "{f.resource}"\nmemory = "{f.memory}"\n'
+        f'\n[layer.{name}]\n{matrix.get(name, "")}pe = {f.pe}\nsimd = {f.simd}\nresource = "{f.resource}"\n'
+        f'memory = "{f.memory}"\n'
         for name, f in folds.items()
     )
     return head + body
 
 
-def read(path: Path) -> dict[str, Fold]:
-    """A folding file. Raises ConfigError with place and fact on anything unexpected."""
+def read(path: Path, found: Sequence[Layer] = ()) -> dict[str, Fold]:
+    """A folding file. Raises ConfigError with place and fact on anything unexpected, FoldingError for a file of another
+    network than that of the layers `found`.
+    """
     if not path.is_file():
         raise ConfigError(f"folding file '{path}' does not exist")
     try:
@@ -180,11 +186,18 @@ def read(path: Path) -> dict[str, Fold]:
     except tomllib.TOMLDecodeError as e:
         raise ConfigError(f"{path}: not valid TOML: {e}") from None
     folds = {}
+    have = {la.name: [la.rows, la.cols] for la in found}
     for name, entry in body.get("layer", {}).items():
-        unknown = sorted(set(entry) - {"pe", "simd", "resource", "memory"})
+        unknown = sorted(set(entry) - {"matrix", "pe", "simd", "resource", "memory"})
         if unknown:
             raise ConfigError(
-                f"{path}: layer '{name}' has unknown key '{unknown[0]}'; legal: pe, simd, resource, memory"
+                f"{path}: layer '{name}' has unknown key '{unknown[0]}'; legal: matrix, pe, simd, resource, memory"
+            )
+        matrix = entry.pop("matrix", None)
+        if matrix is not None and matrix != have.get(name, matrix):
+            raise FoldingError(
+                f"{path} folds another network: its layer '{name}' is a matrix {matrix}, that of this model "
+                f"{have[name]}; export this model with --fps or --budget and take the folding.toml that makes"
             )
         missing = sorted({"pe", "simd"} - set(entry))
         if missing or not all(isinstance(entry[k], int) for k in ("pe", "simd")):
@@ -194,4 +207,9 @@ def read(path: Path) -> dict[str, Fold]:
         folds[name] = Fold(**entry)
     if not folds:
         raise ConfigError(f"{path}: no [layer.NAME] tables")
+    if found:
+        try:
+            check_folds(tuple(found), folds)
+        except FoldingError as e:
+            raise FoldingError(f"{path} does not fold this model:\n{e}") from None
     return folds

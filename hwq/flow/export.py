@@ -23,6 +23,7 @@ from hwq.flow.vectors import sim_files
 from hwq.frontend import read_qonnx
 from hwq.hw.design import Design, Fold
 from hwq.hw.fifos import minimal
+from hwq.hw.layers import layers
 from hwq.hw.library import Figures, figures
 from hwq.hw.map import build
 from hwq.ir.graph import Graph
@@ -44,7 +45,7 @@ def choose_folds(
     if len(asked) > 1:
         raise ConfigError(f"{' and '.join(asked)} contradict each other; give one")
     if folding is not None:
-        return fold.read(folding)
+        return fold.read(folding, layers(graph))
     if fps is not None:
         return fold.for_fps(graph, fps, target, clock_mhz)
     return fold.for_budget(graph, DEFAULT_BUDGET if budget is None else budget, target, clock_mhz)
@@ -169,7 +170,7 @@ def design_files(graph: Graph, design: Design) -> dict[str, str | bytes]:
     files |= graph_files(graph)
     files |= sim_files(graph, design)
     files["host/bits.py"] = (resources.files("hwq") / "bits.py").read_text()
-    files["folding.toml"] = fold.dump(design.folds, design.target, design.clock_mhz)
+    files["folding.toml"] = fold.dump(design.folds, design.target, design.clock_mhz, layers(graph))
     return files
 
 
