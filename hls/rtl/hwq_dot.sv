@@ -34,7 +34,7 @@ module hwq_dot #(
     $error("hwq_dot: PE=%0d, SIMD=%0d, CUTS=%0d, CHAIN=%0d must be at least 1",
            PE, SIMD, CUTS, CHAIN);
   end
-  if (W_KIND > 3 || W_BITS > 8 || X_BITS > 8
+  if (W_KIND > 3 || W_BITS > 8 || X_BITS > 16
       || (W_KIND == 2 && W_BITS != 2) || (W_KIND[0] && W_BITS != 1)
       || (W_KIND == 3 && (X_BITS != 1 || X_SIGNED))) begin : gen_bad_kind
     $error("hwq_dot: W_KIND=%0d does not go with W_BITS=%0d, X_BITS=%0d, X_SIGNED=%0d",

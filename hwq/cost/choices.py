@@ -25,7 +25,7 @@ from hwq.hw.library import timing
 from hwq.hw.map import MAX_TDATA_BITS
 from hwq.hw.netlist import End, Netlist
 from hwq.hw.store import weight_style
-from hwq.hw.units import DSP_W, RESOURCE, Site
+from hwq.hw.units import DSP_W, MAX_X_DSP, RESOURCE, Site
 from hwq.hw.window import Window as Geometry
 from hwq.hw.window import ring_words
 from hwq.ir.graph import Graph
@@ -241,7 +241,8 @@ def _dense(
             if resource == "dsp":
                 for k, s in enumerate(simd):
                     one = {name: float(v[k]) for name, v in f.items()}
-                    changed = dsp_features(one, pe, int(s), w_bits, x.bits, acc.bits, dsp_w) if kind in (0, 2) else {}
+                    fits = kind in (0, 2) and x.bits <= MAX_X_DSP
+                    changed = dsp_features(one, pe, int(s), w_bits, x.bits, acc.bits, dsp_w) if fits else {}
                     legal[k] &= bool(changed)
                     for name, value in changed.items():
                         f[name][k] = value

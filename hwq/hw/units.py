@@ -44,6 +44,7 @@ from hwq.targets import Target
 
 T = TypeVar("T", bound=np.generic)
 MAX_SEARCH = 4096  # thresholds a lane may choose from: synthesis takes minutes beyond
+MAX_W, MAX_X, MAX_X_DSP = 8, 16, 8  # bits of the operands of hwq_dot and hwq_dot_dsp
 W_KIND = {"int": 0, "bipolar": 1, "ternary": 2, "xnor": 3}
 RESOURCE = {"auto": 1, "lut": 1, "dsp": 2}
 DSP_W = {"xc7": 25, "xcup": 27, "ecp5": 18}  # the wide operand of a DSP block (UG479, UG579, TN-02205)
@@ -105,6 +106,7 @@ def _mvu(at: Site, end: End, node: Node) -> End:
     y = at.y(node)
     w = dense_weights(op, at.graph.array(op.weight))
     kind, w_bits = weight_form(op, w)
+    _check_widths(at, node, w_bits, end.bits, fold.resource)
     sf, nf = layer.cols // fold.simd, layer.rows // fold.pe
     dsp_w = DSP_W.get(at.target.family, 18)
     resource = RESOURCE[fold.resource]
@@ -145,6 +147,21 @@ def dense_weights(op: MatVec, w: IntArray) -> IntArray:
     return wide.reshape(mh, -1)
 
 
+def _check_widths(at: Site, node: Node, w_bits: int, x_bits: int, resource: str = "auto") -> None:
+    """Raises UnsupportedOp, FoldingError for numbers wider than the matrix units take."""
+    most = MAX_X_DSP if resource == "dsp" else MAX_X
+    if w_bits > MAX_W or x_bits > MAX_X:
+        raise UnsupportedOp(
+            f"layer '{at.layer.name}': {w_bits}-bit weights on {x_bits}-bit inputs; a matrix unit takes at most "
+            f"{MAX_W} and {MAX_X}: put a quantizer before node '{node.name}' or use fewer weight bits"
+        )
+    if x_bits > most:
+        raise FoldingError(
+            f"layer '{at.layer.name}': resource 'dsp' takes inputs of at most {MAX_X_DSP} bits, these have {x_bits}; "
+            "use resource 'lut'"
+        )
+
+
 def weight_form(op: MatVec, w: IntArray) -> tuple[int, int]:
     """(W_KIND, W_BITS) of the matrix units for weights `w`; bipolar ones with zeros between groups are ternary.
 
@@ -169,6 +186,7 @@ def _vvu(at: Site, end: End, node: Node) -> End:
     assert isinstance(op, MatVec)
     w, y = at.graph.array(op.weight), at.y(node)
     kind, w_bits = weight_form(op, w)
+    _check_widths(at, node, w_bits, end.bits)
     nf = layer.rows // fold.pe
     path = f"mem/{layer.name}_w.mem"
     params: dict[str, Param] = {

@@ -9,11 +9,13 @@ import pytest
 
 from hwq import targets
 from hwq.cost import fold
-from hwq.errors import CheckFailed
+from hwq.errors import CheckFailed, UnsupportedOp
 from hwq.flow.export import export
 from hwq.flow.simulate import simulate
 from hwq.frontend import read_qonnx
+from hwq.hw.design import Fold
 from hwq.hw.fifos import high_water, minimal, resizable, with_depths
+from hwq.hw.layers import layers
 from hwq.hw.library import figures
 from hwq.hw.map import build
 from hwq.passes import lower
@@ -122,6 +124,15 @@ def test_an_image_network_is_exact_in_rtl_and_keeps_its_cycles(name: str, ii: in
     result = simulate(out, frames=6, stall=stall)
     assert result.mismatches == 0 and result.frames == 6
     assert result.timing_equal or stall == "random"
+
+
+def test_inputs_too_wide_for_a_matrix_unit_are_refused_with_the_layer() -> None:
+    net = ImageNet((2, 32, 32))
+    quantized(net, 8)
+    classify(net, 3)  # sums of 1024 pixels
+    graph = lower(read_qonnx(net.bytes()))
+    with pytest.raises(UnsupportedOp, match=r"layer 'fc0': 4-bit weights on 18-bit inputs.* at most 8 and 16: put a"):
+        build(graph, {la.name: Fold(1, 1) for la in layers(graph)}, Z2)
 
 
 @pytest.mark.sim

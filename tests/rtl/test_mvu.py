@@ -69,6 +69,10 @@ def bench(kind, w_bits, x_bits, x_signed, pe, simd, nf, sf,
     (INT, 4, 4, False, 4, 16, 2, 2),
     (INT, 5, 6, False, 1, 6, 2, 2),
     (INT, 8, 8, True, 2, 5, 2, 2),
+    (INT, 6, 10, False, 2, 3, 2, 3),       # sums of pixels
+    (INT, 3, 16, True, 2, 4, 2, 2),
+    (BIPOLAR, 1, 11, True, 2, 3, 2, 2),
+    (TERNARY, 2, 16, False, 2, 3, 2, 2),
 ])
 def test_mvu_equals_numpy_and_keeps_its_cycles(kind, w_bits, x_bits, x_signed, pe, simd, nf, sf):
     report, pipe = bench(kind, w_bits, x_bits, x_signed, pe, simd, nf, sf)
@@ -83,6 +87,8 @@ def test_mvu_equals_numpy_and_keeps_its_cycles(kind, w_bits, x_bits, x_signed, p
     (INT, 4, 4, False, 2, 5, 1.0),
     (INT, 4, 8, True, 4, 6, 0.5),          # x in two slices
     (INT, 8, 1, False, 2, 11, 0.2),
+    (INT, 5, 13, True, 3, 4, 0.7),         # in four
+    (TERNARY, 2, 16, False, 2, 5, 0.8),
 ])
 def test_unrolled_layer_of_constants_equals_numpy(kind, w_bits, x_bits, x_signed, pe, simd, density):
     report, pipe = bench(kind, w_bits, x_bits, x_signed, pe, simd, nf=1, sf=1, density=density, pipe=4)
