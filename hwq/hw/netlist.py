@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 
 from hwq.hw.design import Instance, MemFile, Param, Stream
 
+ROOMY = 4  # frames that a FIFO on a branch holds before it is sized: more than any branch is late
+
 
 @dataclass(frozen=True, slots=True)
 class End:
@@ -93,7 +95,9 @@ class Netlist:
         return end if end.cut else self.join(end, name, "hwq_relay", layer, {"DATA_W": end.width}, cut=True)
 
     def fork(self, end: End, count: int, layer: str) -> list[End]:
-        """`count` ends that carry the same; a FIFO stands on every branch (hwq.hw.fifos gives it its depth)."""
+        """`count` ends that carry the same; a FIFO stands on every branch, deeper than any delay of the others
+        (hwq.hw.fifos gives it its depth).
+        """
         branches: list[End] = []
         for k in range(count - 1):
             name = f"{layer}_fork{k or ''}"
@@ -104,8 +108,8 @@ class Netlist:
         if count < 2:
             return branches
         return [
-            self.join(b, f"{layer}_branch{k}", "hwq_fifo", layer, {"DATA_W": b.width, "DEPTH": b.beats, "STYLE": 0},
-                      cut=True)
+            self.join(b, f"{layer}_branch{k}", "hwq_fifo", layer,
+                      {"DATA_W": b.width, "DEPTH": ROOMY * (b.beats + 64), "STYLE": 0}, cut=True)
             for k, b in enumerate(branches)
         ]  # fmt: skip
 
