@@ -39,7 +39,7 @@ METRICS: dict[str, tuple[str, int]] = {
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One measured or computed number. `scope` is 'top' or a layer name; `source` one of SOURCES."""
+    """One measured or computed number. `scope` is 'top', a layer or an instance; `source` one of SOURCES."""
 
     metric: str
     value: float
