@@ -20,13 +20,12 @@ from hwq.dtype import IntArray
 from hwq.errors import FoldingError
 from hwq.hw import pipeline, units
 from hwq.hw.design import Fold, Instance
-from hwq.hw.layers import Layer, divisors, layers
+from hwq.hw.layers import Layer, divisors, geometry, layers
 from hwq.hw.library import timing
 from hwq.hw.map import MAX_TDATA_BITS
 from hwq.hw.netlist import End, Netlist
 from hwq.hw.store import weight_style
 from hwq.hw.units import DSP_W, MAX_X_DSP, RESOURCE, Site
-from hwq.hw.window import Window as Geometry
 from hwq.hw.window import ring_words
 from hwq.ir.graph import Graph
 from hwq.ir.ops import ArgMax, MatVec, Total, Window
@@ -262,7 +261,7 @@ def _form(graph: Graph, layer: Layer) -> tuple[int, int]:
     """W_KIND and W_BITS of a matrix op."""
     assert layer.mat is not None and isinstance(layer.mat.op, MatVec)
     op = layer.mat.op
-    return units.weight_form(op, units.dense_weights(op, graph.array(op.weight)))
+    return units.weight_form(op, units.dense_weights(op, graph.array(op.weight)), layer.name)
 
 
 def _front(graph: Graph, layer: Layer, simd: IntArray, nf: int, cut: set[str]) -> Floats:
@@ -280,8 +279,7 @@ def _front(graph: Graph, layer: Layer, simd: IntArray, nf: int, cut: set[str]) -
         add("hwq_relay", relay)
     if layer.window is not None:
         assert isinstance(layer.window.op, Window)
-        op = layer.window.op
-        g = Geometry(1, x.shape[:2], op.kernel, op.stride, op.dilation, op.pad[:2], op.positions(x.shape), nf)
+        g = replace(geometry(layer.window.op, x.shape), passes=nf)
         chunks = np.maximum(1, x.channels // simd)
         depth = g.least_depth * chunks
         ring = np.array([ring_words(int(d), int(w), 0) for d, w in zip(depth, width, strict=True)])

@@ -188,6 +188,8 @@ def read(path: Path, found: Sequence[Layer] = ()) -> dict[str, Fold]:
     folds = {}
     have = {la.name: [la.rows, la.cols] for la in found}
     for name, entry in body.get("layer", {}).items():
+        if not isinstance(entry, dict):
+            raise ConfigError(f"{path}: layer '{name}' is {entry!r}; write a table [layer.{name}] with pe and simd")
         unknown = sorted(set(entry) - {"matrix", "pe", "simd", "resource", "memory"})
         if unknown:
             raise ConfigError(
@@ -197,7 +199,7 @@ def read(path: Path, found: Sequence[Layer] = ()) -> dict[str, Fold]:
         if matrix is not None and matrix != have.get(name, matrix):
             raise FoldingError(
                 f"{path} folds another network: its layer '{name}' is a matrix {matrix}, that of this model "
-                f"{have[name]}; export this model with --fps or --budget and take the folding.toml that makes"
+                f"{have[name]}; export this model with --fps or --budget and use the folding.toml of that build"
             )
         missing = sorted({"pe", "simd"} - set(entry))
         if missing or not all(isinstance(entry[k], int) for k in ("pe", "simd")):

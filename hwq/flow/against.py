@@ -78,8 +78,8 @@ class Comparison:
 def against(model: Model, x: NDArray[Any], engine: str, *, encoded: bool = False) -> Comparison:
     """Count where an engine (one of ENGINES) decides otherwise than the integer network, each layer alone.
 
-    x: as for `hwq.run`. Raises ModelError where Brevitas has no
-    finished run to load, VerifyError where the integer network differs from the exact reference.
+    x: as for `hwq.run`. Raises ModelError where Brevitas has no finished run to load, VerifyError where the integer
+    network differs from the exact reference.
     """
     make, arithmetic = ENGINES[engine]
     real, lowered = read_qonnx(model.onnx_bytes, name=model.name), int_graph(model)
@@ -135,7 +135,6 @@ def _brevitas(double: bool) -> Callable[[Model, Graph], Engine]:
         recipe, net = load_run(model.dir)
         made = [n for n in real.nodes if isinstance(n.op, (*ops.QUANTIZERS, ops.ArgMax))]
         head = made.pop() if recipe.head != "logits" else None
-
         frame = real.tensor(real.inputs[0]).shape
 
         def run(x: NDArray[Any]) -> Values:

@@ -164,7 +164,7 @@ def _layer(graph: Graph, nodes: list[Node], taken: set[str], problems: list[str]
             else:
                 simds = divisors(x.channels)
                 if window is not None and isinstance(window.op, Window):
-                    slide = _slide(window.op, x.shape)
+                    slide = geometry(window.op, x.shape)
                     simds += tuple(x.channels * t for t in divisors(op.taps)[1:])
             if depthwise and cols > 1 and window is None:
                 problems.append(f"node '{main.name}': a depthwise matrix op needs a Window of its own before it")
@@ -181,8 +181,8 @@ def _layer(graph: Graph, nodes: list[Node], taken: set[str], problems: list[str]
     return Layer(name, window, head, post, rows, cols, vectors, pes, simds, x.channels, positions(x), depthwise, slide)
 
 
-def _slide(op: Window, shape: tuple[int, ...]) -> Geometry:
-    """Whole pixels, one a beat."""
+def geometry(op: Window, shape: tuple[int, ...]) -> Geometry:
+    """What a Window slides over on an image [H, W, C], as whole pixels, each window sent once."""
     return Geometry(1, (shape[0], shape[1]), op.kernel, op.stride, op.dilation, op.pad[:2], op.positions(shape))
 
 

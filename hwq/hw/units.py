@@ -15,7 +15,7 @@ from hwq.errors import FoldingError, UnsupportedOp
 from hwq.hw import memory, pipeline
 from hwq.hw.add import add_form, add_pipe, add_rows
 from hwq.hw.design import Fold, MemFile, Param
-from hwq.hw.layers import Layer, positions
+from hwq.hw.layers import Layer, geometry, positions
 from hwq.hw.netlist import End, Netlist
 from hwq.hw.requant import requantizer
 from hwq.hw.store import weight_style
@@ -105,7 +105,7 @@ def _mvu(at: Site, end: End, node: Node) -> End:
     assert isinstance(op, MatVec)
     y = at.y(node)
     w = dense_weights(op, at.graph.array(op.weight))
-    kind, w_bits = weight_form(op, w)
+    kind, w_bits = weight_form(op, w, layer.name)
     _check_widths(at, node, w_bits, end.bits, fold.resource)
     sf, nf = layer.cols // fold.simd, layer.rows // fold.pe
     dsp_w = DSP_W.get(at.target.family, 18)
@@ -149,20 +149,19 @@ def dense_weights(op: MatVec, w: IntArray) -> IntArray:
 
 def _check_widths(at: Site, node: Node, w_bits: int, x_bits: int, resource: str = "auto") -> None:
     """Raises UnsupportedOp, FoldingError for numbers wider than the matrix units take."""
-    most = MAX_X_DSP if resource == "dsp" else MAX_X
     if w_bits > MAX_W or x_bits > MAX_X:
         raise UnsupportedOp(
             f"layer '{at.layer.name}': {w_bits}-bit weights on {x_bits}-bit inputs; a matrix unit takes at most "
             f"{MAX_W} and {MAX_X}: put a quantizer before node '{node.name}' or use fewer weight bits"
         )
-    if x_bits > most:
+    if resource == "dsp" and x_bits > MAX_X_DSP:
         raise FoldingError(
             f"layer '{at.layer.name}': resource 'dsp' takes inputs of at most {MAX_X_DSP} bits, these have {x_bits}; "
             "use resource 'lut'"
         )
 
 
-def weight_form(op: MatVec, w: IntArray) -> tuple[int, int]:
+def weight_form(op: MatVec, w: IntArray, layer: str) -> tuple[int, int]:
     """(W_KIND, W_BITS) of the matrix units for weights `w`; bipolar ones with zeros between groups are ternary.
 
     Raises UnsupportedOp for zeros among weights of XNOR-popcount: lowering makes none.
@@ -170,7 +169,10 @@ def weight_form(op: MatVec, w: IntArray) -> tuple[int, int]:
     has_zero = not np.all(w)
     kind = "xnor" if op.xnor else {Bipolar: "bipolar", Ternary: "ternary"}.get(type(op.code), "int")
     if has_zero and op.xnor:
-        raise UnsupportedOp("a grouped matrix op can't be XNOR-popcount: its weights have zeros between the groups")
+        raise UnsupportedOp(
+            f"layer '{layer}': a grouped matrix op can't be XNOR-popcount, there are zeros between its groups; "
+            "lower the model again"
+        )
     if has_zero and kind == "bipolar":
         kind = "ternary"
     return W_KIND[kind], {"xnor": 1, "bipolar": 1, "ternary": 2}.get(kind) or signed_bits(w)
@@ -185,7 +187,7 @@ def _vvu(at: Site, end: End, node: Node) -> End:
     op, layer, fold = node.op, at.layer, at.fold
     assert isinstance(op, MatVec)
     w, y = at.graph.array(op.weight), at.y(node)
-    kind, w_bits = weight_form(op, w)
+    kind, w_bits = weight_form(op, w, layer.name)
     _check_widths(at, node, w_bits, end.bits)
     nf = layer.rows // fold.pe
     path = f"mem/{layer.name}_w.mem"
@@ -223,17 +225,13 @@ def _window(at: Site, end: End, node: Node, passes: int, channels_first: bool) -
     """
     op, x, y = node.op, at.x(node), at.y(node)
     assert isinstance(op, Window)
-    h, w, c = x.shape
-    oh, ow = op.positions(x.shape)
-    chunks, taps = c // end.lanes, op.kernel[0] * op.kernel[1]
-    if at.layer.slide is not None and at.fold.simd > c:
-        return _slide(at, end, y, at.layer.slide, op.value, at.fold.simd // c, passes)
-    geometry = Geometry(
-        chunks, (h, w), op.kernel, op.stride, op.dilation, op.pad[:2], (oh, ow), passes, channels_first
-    )  # fmt: skip
+    pixels, channels, taps = geometry(op, x.shape), x.channels, op.kernel[0] * op.kernel[1]
+    if at.layer.slide is not None and at.fold.simd > channels:
+        return _slide(at, end, y, pixels, op.value, at.fold.simd // channels, passes)
+    g = replace(pixels, chunks=channels // end.lanes, passes=passes, channels_first=channels_first)
     return _sliding(
-        at, end, at.name("window"), geometry, op.value, geometry.least_depth + geometry.frame_beats,
-        tensor=y.name, taps=taps if channels_first and chunks > 1 else 1,
+        at, end, at.name("window"), g, op.value, g.least_depth + g.frame_beats,
+        tensor=y.name, taps=taps if channels_first and g.chunks > 1 else 1,
     )  # fmt: skip
 
 
