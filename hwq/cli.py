@@ -224,6 +224,10 @@ def export(
     model: Model,
     target: Annotated[str, typer.Option(help="Board ('hwq targets') or a .toml file.")],
     fps: Annotated[float | None, typer.Option(help="Frames per second to reach.")] = None,
+    latency: Annotated[
+        float | None,
+        typer.Option(metavar="MS", help="Milliseconds from a frame's first beat in to its last out, at most."),
+    ] = None,
     budget: Annotated[float | None, typer.Option(help="Fraction of the part to use, 0 to 1.")] = None,
     folding: Annotated[Path | None, typer.Option(help="A folding.toml, as every build holds one.")] = None,
     clock: Annotated[float | None, typer.Option(metavar="MHZ", help="Clock (default: the board's).")] = None,
@@ -248,6 +252,7 @@ def export(
             model,
             target=target,
             fps=fps,
+            latency_ms=latency,
             budget=budget,
             folding=folding,
             clock_mhz=clock,

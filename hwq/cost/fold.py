@@ -11,10 +11,12 @@ import numpy as np
 
 from hwq.cost.choices import Choices, Floats, Link, choices
 from hwq.cost.estimate import RESOURCES
+from hwq.dtype import IntArray
 from hwq.errors import ConfigError, FoldingError
 from hwq.hw.design import Fold
 from hwq.hw.layers import Layer
-from hwq.hw.map import check_folds
+from hwq.hw.library import Figures, figures
+from hwq.hw.map import build, check_folds
 from hwq.hw.store import BRAM18_IN_LUT
 from hwq.ir.graph import Graph
 from hwq.targets import Target
@@ -25,27 +27,33 @@ DSP_IN_LUT = 240  # what a DSP block is worth: xc7z020 has 53 200 LUT for 220
 # block memory; then memory cheaper or dearer, DSP blocks ever cheaper.
 DSP_PRICES = (np.inf, DSP_IN_LUT, DSP_IN_LUT / 3, DSP_IN_LUT / 6, DSP_IN_LUT / 12, DSP_IN_LUT / 48)
 BRAM_PRICES = tuple(BRAM18_IN_LUT * k for k in (1, 1 / 3, 3, 1 / 30, 30))
+Place = tuple[int, ...]  # which of its foldings every layer has
+Limits = int | IntArray  # cycles a frame, for all layers or for each
 
 
 @dataclass(frozen=True)
 class Search:
     """Foldings of all layers, with their costs, and the streams between them."""
 
+    graph: Graph
+    target: Target
     table: tuple[Choices, ...]
     links: tuple[Link, ...]
     room: Floats  # [4] of RESOURCES
     clock_mhz: float
 
-    def pick(self, ii: int, bram: float = BRAM18_IN_LUT, dsp: float = np.inf) -> tuple[int, ...]:
-        """The place of the cheapest folding of every layer that takes at most `ii` cycles, at prices in LUT.
+    def pick(self, limits: Limits, bram: float = BRAM18_IN_LUT, dsp: float = np.inf) -> Place:
+        """The place of the cheapest folding of every layer that takes at most its limit of cycles, at prices in LUT.
 
+        limits: cycles a frame, one for all layers or one for each.
         Every layer in turn with the others as they are, until none changes: nothing gets cheaper by another folding
         of one layer. Every layer must have a folding that is fast enough.
         """
+        ii = int(np.max(limits))
         prices = np.array([1.0, 0.0, bram, dsp if np.isfinite(dsp) else 0.0])
         own = []
-        for c in self.table:
-            legal = c.cycles <= ii
+        for c, limit in zip(self.table, np.broadcast_to(limits, len(self.table)), strict=True):
+            legal = c.cycles <= limit
             if not np.isfinite(dsp):
                 legal = legal & (c.cost[RESOURCES.index("dsp")] == 0)
             own.append(np.where(legal, prices @ c.cost, np.inf))
@@ -66,24 +74,40 @@ class Search:
                 break
         return tuple(place)
 
-    def need(self, place: tuple[int, ...], ii: int) -> Floats:
+    def need(self, place: Place, ii: int) -> Floats:
         """[4] of RESOURCES."""
         total = np.sum([c.cost[:, k] for c, k in zip(self.table, place, strict=True)], axis=0)
         for link in self.links:
             total += link.cost(ii)[:, link.of_source[place[link.source]], link.of_sink[place[link.sink]]]
         return np.asarray(total)
 
-    def fitting(self, ii: int, dsp_prices: tuple[float, ...] = DSP_PRICES) -> tuple[int, ...] | None:
+    def fitting(self, limits: Limits, dsp_prices: tuple[float, ...] = DSP_PRICES) -> Place | None:
         """The first choice that stays within the room."""
         for dsp in dsp_prices:
             for bram in BRAM_PRICES:
-                place = self.pick(ii, bram, dsp)
-                if np.all(self.need(place, ii) <= self.room):
+                place = self.pick(limits, bram, dsp)
+                if np.all(self.need(place, int(np.max(limits))) <= self.room):
                     return place
         return None
 
-    def folds(self, place: tuple[int, ...]) -> dict[str, Fold]:
+    def cheapest(self, limits: Limits) -> Place:
+        """The first choice that fits, else the cheapest without DSP blocks."""
+        return self.fitting(limits) or self.pick(limits)
+
+    def price(self, place: Place) -> float:
+        """What it costs, in LUT."""
+        return float(np.array([1.0, 0.0, BRAM18_IN_LUT, DSP_IN_LUT]) @ self.need(place, int(self.cycles(place).max())))
+
+    def folds(self, place: Place) -> dict[str, Fold]:
         return {c.layer.name: c.folds[k] for c, k in zip(self.table, place, strict=True)}
+
+    def cycles(self, place: Place) -> IntArray:
+        """Cycles a frame of every layer."""
+        return np.array([c.cycles[k] for c, k in zip(self.table, place, strict=True)])
+
+    def figures(self, place: Place) -> Figures:
+        """Latency and II of the mapped network, FIFOs with room to spare."""
+        return figures(build(self.graph, self.folds(place), self.target, self.clock_mhz))
 
     def rates(self, dsp: bool) -> Iterator[int]:
         """Cycles a frame worth trying, ascending: those of foldings, where no resource is surely too little."""
@@ -102,16 +126,17 @@ def search(graph: Graph, target: Target, clock_mhz: float, fraction: float = 1.0
     """All foldings, and `fraction` of the part as room."""
     table, links = choices(graph, target, clock_mhz)
     room = fraction * np.array([target.capacity()[r] for r in RESOURCES], dtype=float)
-    return Search(table, links, room, clock_mhz)
+    return Search(graph, target, table, links, room, clock_mhz)
 
 
-def for_ii(graph: Graph, ii: int, target: Target, clock_mhz: float) -> dict[str, Fold]:
-    """The cheapest folding of all layers that needs at most `ii` cycles a frame.
+def for_ii(graph: Graph, ii: int, target: Target, clock_mhz: float, latency: int | None = None) -> dict[str, Fold]:
+    """The cheapest folding that needs at most `ii` cycles a frame, `latency` from its first beat in to its last out.
 
     DSP blocks are used where the part has too few LUTs without them. A design that does not fit at all is the cheapest
-    one without DSP blocks. Raises FoldingError if a layer can't be as fast, naming it.
+    one without DSP blocks. Raises FoldingError if a layer can't be as fast, naming it, or the network as a whole.
     """
     s = search(graph, target, clock_mhz)
+    ii = min(ii, latency or ii)
     slowest = max(s.table, key=lambda c: int(c.cycles.min()))
     least = int(slowest.cycles.min())
     if least > ii:
@@ -119,12 +144,64 @@ def for_ii(graph: Graph, ii: int, target: Target, clock_mhz: float) -> dict[str,
         raise FoldingError(
             f"layer '{slowest.layer.name}' can't take {ii} cycles a frame: its fastest folding, PE={f.pe} "
             f"SIMD={f.simd}, takes {least}; the most is {clock_mhz * 1e6 / least:.0f} frames/s at {clock_mhz:g} MHz "
-            "(lower --fps or raise --clock)"
+            f"({'raise --latency' if latency == ii else 'lower --fps'} or raise --clock)"
         )
-    return s.folds(s.fitting(ii) or s.pick(ii))
+    return s.folds(_meeting(s, ii, latency))
 
 
-def for_fps(graph: Graph, fps: float, target: Target, clock_mhz: float) -> dict[str, Fold]:
+def _meeting(s: Search, ii: int, latency: int | None) -> Place:
+    """A cheap folding of the network that meets both as the token model sees it, every layer included.
+
+    From the cheapest one whose layers take `ii` cycles each, always the step that gains most cycles for its price, then
+    every layer as slow again as the others allow. Raises FoldingError.
+    """
+
+    def lacking(place: Place) -> int:
+        f = s.figures(place)
+        return max(0, f.ii_cycles - ii) + max(0, f.latency_cycles - (latency or f.latency_cycles))
+
+    limits = np.full(len(s.table), ii)
+    place = s.cheapest(limits)
+    lacks = lacking(place)
+    while lacks:
+        steps = [(less, s.cheapest(less)) for less in _faster(s, place, limits)]
+        if not steps:
+            f = s.figures(place)
+            wish = f"{ii} cycles a frame" + (f" and {latency} of latency" if latency else "")
+            raise FoldingError(
+                f"{wish} can't be had: with every layer at its fastest folding the network takes {f.ii_cycles} cycles "
+                f"a frame and has {f.latency_cycles} cycles of latency; lower --fps, raise --latency or --clock"
+            )
+        gains = [(lacks - lacking(other)) / max(1.0, s.price(other) - s.price(place)) for _, other in steps]
+        best = int(np.argmax(gains)) if max(gains) > 0 else -1  # no layer alone: all of them
+        limits, place = steps[best]
+        lacks = lacking(place)
+    for k in np.flatnonzero(limits < ii):
+        slower = np.unique(s.table[k].cycles[(s.table[k].cycles > s.cycles(place)[k]) & (s.table[k].cycles <= ii)])
+        lo, hi = 0, len(slower)
+        while lo < hi:  # the last of them that still meets everything
+            middle = (lo + hi) // 2
+            more = limits.copy()
+            more[k] = slower[middle]
+            other = s.cheapest(more)
+            if lacking(other):
+                hi = middle
+            else:
+                lo, limits, place = middle + 1, more, other
+    return place
+
+
+def _faster(s: Search, place: Place, limits: IntArray) -> Iterator[IntArray]:
+    """Limits of cycles with one layer twice as fast as it is, for each; at the end all by a quarter."""
+    cycles, least = s.cycles(place), np.array([c.cycles.min() for c in s.table])
+    halves = np.maximum(cycles // 2, least)
+    for k in np.flatnonzero(halves < cycles):
+        yield np.where(np.arange(len(limits)) == k, halves, limits)
+    if np.any(least < cycles):
+        yield np.maximum(np.minimum(limits, cycles[least < cycles].max() * 3 // 4), least)
+
+
+def for_fps(graph: Graph, fps: float, target: Target, clock_mhz: float, latency: int | None = None) -> dict[str, Fold]:
     """The cheapest folding that reaches `fps` frames a second at the clock, as for_ii."""
     if fps <= 0:
         raise FoldingError(f"--fps {fps}: must be positive")
@@ -134,7 +211,7 @@ def for_fps(graph: Graph, fps: float, target: Target, clock_mhz: float) -> dict[
             f"{fps:g} frames/s need less than one cycle a frame at {clock_mhz:g} MHz; "
             f"the most is {clock_mhz * 1e6:.0f} frames/s (raise --clock)"
         )
-    return for_ii(graph, ii, target, clock_mhz)
+    return for_ii(graph, ii, target, clock_mhz, latency)
 
 
 def for_budget(graph: Graph, fraction: float, target: Target, clock_mhz: float) -> dict[str, Fold]:

@@ -38,16 +38,25 @@ DEFAULT_BUDGET = 0.1
 
 
 def choose_folds(
-    graph: Graph, target: Target, clock_mhz: float, fps: float | None, budget: float | None, folding: Path | None
+    graph: Graph,
+    target: Target,
+    clock_mhz: float,
+    fps: float | None,
+    latency: int | None,
+    budget: float | None,
+    folding: Path | None,
 ) -> dict[str, Fold]:
-    """The folding asked for; without any wish, the fastest within a tenth of the part."""
-    asked = [n for n, v in (("--fps", fps), ("--budget", budget), ("--folding", folding)) if v is not None]
+    """The folding asked for, latency in cycles; without any wish, the fastest within a tenth of the part."""
+    rate = " with ".join(n for n, v in (("--fps", fps), ("--latency", latency)) if v is not None)
+    asked = [n for n, v in ((rate, rate or None), ("--budget", budget), ("--folding", folding)) if v is not None]
     if len(asked) > 1:
         raise ConfigError(f"{' and '.join(asked)} contradict each other; give one")
     if folding is not None:
         return fold.read(folding, layers(graph))
     if fps is not None:
-        return fold.for_fps(graph, fps, target, clock_mhz)
+        return fold.for_fps(graph, fps, target, clock_mhz, latency)
+    if latency is not None:
+        return fold.for_ii(graph, latency, target, clock_mhz, latency)
     return fold.for_budget(graph, DEFAULT_BUDGET if budget is None else budget, target, clock_mhz)
 
 
@@ -179,6 +188,7 @@ def export(
     *,
     target: str = "pynq-z2",
     fps: float | None = None,
+    latency_ms: float | None = None,
     budget: float | None = None,
     folding: str | Path | None = None,
     clock_mhz: float | None = None,
@@ -187,11 +197,12 @@ def export(
 ) -> Path:
     """Write the build directory of `model` for `target` and return it.
 
-    fps, budget (fraction of the part) or folding (file) choose the folding; out defaults to build/<model>-<target>.
+    fps and latency_ms (from the first beat of a frame in to its last out), budget (fraction of the part) or folding
+    (file) choose the folding; out defaults to build/<model>-<target>.
     Raises ModelError, UnsupportedOp, FoldingError, FitError, ConfigError.
     """
     board = load_target(target)
-    for option, value in (("--clock", clock_mhz), ("--fps", fps)):
+    for option, value in (("--clock", clock_mhz), ("--fps", fps), ("--latency", latency_ms)):
         if value is not None and not (math.isfinite(value) and value > 0):
             raise ConfigError(f"{option} {value:g}: must be a positive number")
     clock = clock_mhz or board.clock_mhz
@@ -199,8 +210,9 @@ def export(
     path = Path(out) if out is not None else Path("build") / f"{source.name}-{board.name}"
     check_place(path)
     graph = lower(read_qonnx(source.onnx_bytes, name=source.name, where=source.where))
-    folds = choose_folds(graph, board, clock, fps, budget, Path(folding) if folding is not None else None)
-    design = minimal(build(graph, folds, board, clock))
+    latency = None if latency_ms is None else int(latency_ms * clock * 1000)
+    folds = choose_folds(graph, board, clock, fps, latency, budget, None if folding is None else Path(folding))
+    design = minimal(build(graph, folds, board, clock), latency)
     fig = figures(design)
     per_layer = estimate_design(design, board)
     total = {r: sum(c[r] for c in per_layer.values()) for r in board.capacity()}

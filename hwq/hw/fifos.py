@@ -60,8 +60,11 @@ def high_water(design: Design, found: Figures) -> dict[str, int]:
     return most
 
 
-def minimal(design: Design) -> Design:
-    """The design with the least depths that keep its II. Raises CheckFailed if it deadlocks as it is."""
+def minimal(design: Design, latency: int | None = None) -> Design:
+    """The design with the least depths that keep its II, and a latency of at most `latency` cycles if that is given.
+
+    Raises CheckFailed if it deadlocks as it is.
+    """
     limits = resizable(design)
     if not limits:
         return design
@@ -69,9 +72,10 @@ def minimal(design: Design) -> Design:
 
     def keeps(depths: Mapping[str, int]) -> bool:
         try:
-            return figures(with_depths(design, depths)).ii_cycles <= full.ii_cycles
+            f = figures(with_depths(design, depths))
         except CheckFailed:
             return False
+        return f.ii_cycles <= full.ii_cycles and (latency is None or f.latency_cycles <= latency)
 
     depths = {name: most for name, (_, most) in limits.items()}
     for name, most in high_water(design, full).items():  # a place more than was ever held is never needed

@@ -77,15 +77,41 @@ def test_images_take_the_cycles_that_the_search_says(case: tuple[Net, np.ndarray
     fastest = max(int(c.cycles.min()) for c in s.table)
     slowest = max(int(c.cycles.max()) for c in s.table)
     ii = int(fastest * (slowest / fastest) ** (tightness / 10))
-    folds = fold.for_ii(graph, ii, Z2, 100)
+    try:
+        folds = fold.for_ii(graph, ii, Z2, 100)
+    except FoldingError as e:  # every layer is fast enough, the network is not
+        assert "with every layer at its fastest folding the network takes" in str(e)
+        return
     check_folds(layers(graph), folds)
     cycles = max(int(c.cycles[c.folds.index(folds[c.layer.name])]) for c in s.table)
-    assert cycles <= ii
     design = build(graph, folds, Z2, 100)
+    assert cycles <= figures(design).ii_cycles <= ii
     # Nothing holds more than a frame on a branch, or what a sum sends at once at the end of a frame: layers of equal
     # speed then wait for each other now and then.
     if not {"hwq_fork", "hwq_total"} & {i.module for i in design.instances}:
         assert figures(design).ii_cycles == cycles
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_latency_is_kept_by_the_sized_design_and_costs_no_more_than_all_layers_faster(name: str) -> None:
+    graph = integer(NETS[name]())
+    rates = [fold.for_ii(graph, ii, Z2, 100) for ii in (4000, 3200, 2500, 2000, 1600, 1300, 1000)]
+    latencies = [figures(build(graph, folds, Z2, 100)).latency_cycles for folds in rates]
+    wanted = latencies[0] * 2 // 3
+    uniform = next(folds for folds, cycles in zip(rates, latencies, strict=True) if cycles <= wanted)
+    folds = fold.for_ii(graph, 4000, Z2, 100, wanted)
+    sized = figures(minimal(build(graph, folds, Z2, 100), wanted))
+    assert sized.latency_cycles <= wanted
+    assert sized.ii_cycles <= 4000
+    assert needs(graph, folds)["lut"] <= needs(graph, uniform)["lut"]
+
+
+def test_a_latency_that_no_folding_has_is_refused_with_the_least_there_is() -> None:
+    graph = integer(NETS["plain"]())
+    with pytest.raises(FoldingError, match=r"'conv0' can't take 50 cycles .* \(raise --latency or raise --clock\)"):
+        fold.for_ii(graph, 4000, Z2, 100, 50)
+    with pytest.raises(FoldingError, match=r"100 cycles a frame and 100 of latency can't be had: .* takes \d+ cycles"):
+        fold.for_ii(graph, 4000, Z2, 100, 100)
 
 
 @images
