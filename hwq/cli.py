@@ -569,13 +569,14 @@ def _show_build(path: Path, as_json: bool, layers: bool) -> None:
                 "name": build.name,
                 "summary": [asdict(r) for r in rows],
                 "layers": tables.layer_rows(build),
+                "totals": tables.total_rows(build),
                 "records": [asdict(r) for r in build.records],
             }
         )
         return
     _console().print(tables.summary_table(build, rows))
     if layers:
-        _console().print(tables.layers_table(tables.layer_rows(build)))
+        _console().print(tables.layers_table(tables.layer_rows(build), tables.total_rows(build)))
 
 
 def _next(place: Path, command: str, quiet: bool = False) -> None:

