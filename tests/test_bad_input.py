@@ -116,7 +116,7 @@ def place(hwq, tmp_path):  # noqa: F811
      ["target 'board.toml' is not valid: family: ", "dsp: Field required", "keys: name, board"]),
     (("export", "mnist-tfc-w2a2", "--target", "icebreaker", "--fps", "1e6", "-o", "b"),
      ["the design does not fit:\n  lut: needs about", "icebreaker has 5280; most of it: fc1", "lower --fps"]),
-    (("export", "mnist-tfc-w2a2", "--target", "icebreaker", "-o", "b"),
+    (("export", "mnist-tfc-w2a2", "--target", "icebreaker", "--budget", "0.1", "-o", "b"),
      ["even fully folded", "give a larger --budget (at most 1) or a larger --target"]),
     (("export", MODEL, *EXPORT, "--fps", "nan"), ["--fps nan: must be a positive number"]),
     (("export", MODEL, *EXPORT, "--latency", "-1"), ["--latency -1: must be a positive number"]),

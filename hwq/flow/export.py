@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -17,7 +18,7 @@ from hwq import __version__, record
 from hwq.cost import fold
 from hwq.cost.estimate import estimate_design
 from hwq.emit import sv
-from hwq.errors import ConfigError, FitError
+from hwq.errors import ConfigError, FitError, FoldingError
 from hwq.flow.model import Model, load_model
 from hwq.flow.vectors import sim_files
 from hwq.frontend import read_qonnx
@@ -34,7 +35,7 @@ from hwq.targets import Target
 from hwq.targets import load as load_target
 
 SCHEMA_VERSION = 1
-DEFAULT_BUDGET = 0.1
+DEFAULT_BUDGETS = (0.1, 0.3, 1.0)  # without a wish: the first in which the network has a place at all
 
 
 def choose_folds(
@@ -46,7 +47,9 @@ def choose_folds(
     budget: float | None,
     folding: Path | None,
 ) -> dict[str, Fold]:
-    """The folding asked for, latency in cycles; without any wish, the fastest within a tenth of the part."""
+    """The folding asked for, latency in cycles; without any wish, the fastest within a tenth of the part, or, where that is
+    too little, within more of it.
+    """
     rate = " with ".join(n for n, v in (("--fps", fps), ("--latency", latency)) if v is not None)
     asked = [n for n, v in ((rate, rate or None), ("--budget", budget), ("--folding", folding)) if v is not None]
     if len(asked) > 1:
@@ -57,7 +60,10 @@ def choose_folds(
         return fold.for_fps(graph, fps, target, clock_mhz, latency)
     if latency is not None:
         return fold.for_ii(graph, latency, target, clock_mhz, latency)
-    return fold.for_budget(graph, DEFAULT_BUDGET if budget is None else budget, target, clock_mhz)
+    for fraction in DEFAULT_BUDGETS[:-1] if budget is None else ():
+        with contextlib.suppress(FoldingError):
+            return fold.for_budget(graph, fraction, target, clock_mhz)
+    return fold.for_budget(graph, DEFAULT_BUDGETS[-1] if budget is None else budget, target, clock_mhz)
 
 
 def library_files(design: Design) -> dict[str, str]:

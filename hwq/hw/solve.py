@@ -84,7 +84,7 @@ def _library() -> ctypes.CDLL | None:
 
 def _native(library: ctypes.CDLL, totals: Sequence[int], bounds: Sequence[Bound], held: Sequence[tuple[int, Int64]],
             gates: Sequence[tuple[int, Int64]]) -> tuple[list[Times], list[int]]:
-    t = [array("q", bytes(8 * n)) for n in totals]
+    t = [array("q", (0,)) * n for n in totals]
     arcs = np.array([(b.to, b.of, b.advance, b.delay, len(b.table), b.table.ctypes.data) for b in bounds],
                     dtype=np.int64).reshape(-1, 6)
     arcs = np.ascontiguousarray(arcs[np.argsort(arcs[:, 0], kind="stable")])
