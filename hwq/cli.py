@@ -226,7 +226,7 @@ def export(
     fps: Annotated[float | None, typer.Option(help="Frames per second to reach.")] = None,
     latency: Annotated[
         float | None,
-        typer.Option(metavar="MS", help="Milliseconds from a frame's first beat in to its last out, at most."),
+        typer.Option(metavar="MS", help="Most milliseconds a frame may take through the empty design."),
     ] = None,
     budget: Annotated[float | None, typer.Option(help="Fraction of the part to use, 0 to 1.")] = None,
     folding: Annotated[Path | None, typer.Option(help="A folding.toml, as every build holds one.")] = None,
@@ -570,6 +570,7 @@ def _show_build(path: Path, as_json: bool, layers: bool) -> None:
                 "summary": [asdict(r) for r in rows],
                 "layers": tables.layer_rows(build),
                 "totals": tables.total_rows(build),
+                "notes": list(build.manifest.get("notes", [])),
                 "records": [asdict(r) for r in build.records],
             }
         )
@@ -577,6 +578,8 @@ def _show_build(path: Path, as_json: bool, layers: bool) -> None:
     _console().print(tables.summary_table(build, rows))
     if layers:
         _console().print(tables.layers_table(tables.layer_rows(build), tables.total_rows(build)))
+        for note in build.manifest.get("notes", []):
+            _console().print(f"note: {note}", markup=False, highlight=False)
 
 
 def _next(place: Path, command: str, quiet: bool = False) -> None:

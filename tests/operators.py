@@ -93,6 +93,13 @@ class Both:
         b = self.rng.integers(-64, 65, n) / 16
         return [self.net.const(b)], torch.from_numpy(b).double()
 
+    def dense(self, m: int) -> None:
+        """A dense layer on the flattened frame."""
+        flat = self.t.flatten(1)
+        self.then("Flatten", t=flat)
+        w, wt = self.weights(m, flat.shape[1])
+        self.then("Gemm", w, t=F.linear(flat, wt), transB=1)
+
     def conv(self, m: int, kernel: tuple[int, ...], groups: int = 1, same: bool = False, plain: bool = False) -> None:
         """A convolution; same: it keeps the size. plain: no stride, dilation or padding."""
         r, sides, size = self.r, len(kernel), self.t.shape[2:]
@@ -219,11 +226,31 @@ def residual(r: Random) -> Both:
 
 
 def concat(r: Random) -> Both:
-    channels = r.random() < 0.3
-    both = branches(r, "Concat", channels)
-    if not channels and r.random() < 0.7:
-        both.conv(r.randint(1, 3), (r.choice([1, 2]),) * 2)
-    both.quantize()
+    """Branches side by side, and what may come between them and the next quantizer."""
+    both = branches(r, "Concat", r.random() < 0.3)
+    c, (h, w), divisor = both.net.n, both.t.shape[2:], 1
+    match r.choice(["nothing", "conv", "pooled", "mean", "flat", "grouped", "larger", "transposed"]):
+        case "conv":
+            both.conv(r.randint(1, 3), (r.choice([1, 2]),) * 2)
+        case "pooled":
+            both.then("MaxPool", t=F.max_pool2d(both.t, 2, 1), kernel_shape=[2, 2], strides=[1, 1])
+            both.conv(r.randint(1, 3), (1, 1))
+        case "mean":
+            both.then("GlobalAveragePool", t=both.t.sum((2, 3), keepdim=True))
+            both.dense(r.randint(1, 4))
+            divisor = h * w
+        case "flat":
+            both.dense(r.randint(1, 4))
+        case "grouped":
+            both.conv(c, (r.choice([1, 2]),) * 2, groups=c)
+        case "larger":
+            both.then("Resize", "", both.net.const([1, 1, 2, 2]), t=F.interpolate(both.t, scale_factor=2.0))
+            both.conv(r.randint(1, 3), (1, 1), plain=True)
+        case "transposed":
+            weights, wt = both.weights(c, r.randint(1, 3), 2, 2)
+            t = F.conv_transpose2d(both.t, wt, stride=2)
+            both.then("ConvTranspose", weights, t=t, strides=[2, 2])
+    both.quantize(divisor)
     return both
 
 

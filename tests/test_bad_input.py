@@ -29,7 +29,7 @@ def net(weight=0.5, zero=0.0, op=None):
     return made.bytes()
 
 
-def picture(batch=1, pad="constant", shift=0.0):
+def picture(batch=1, pad="constant", shift=0.0, height=6):
     """A 3 x 3 convolution with padding on an image of 3 x 6 x 5."""
     made = ImageNet((3, 6, 5))
     made.x = made.quant(made.x, 0.37)
@@ -41,13 +41,17 @@ def picture(batch=1, pad="constant", shift=0.0):
     made.then("Conv", made.quant(made.const(w), 0.5, narrow=1), pads=[1, 1, 1, 1])
     made.x = made.quant(made.x, 1.0)
     model = made.model()
-    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = batch
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    dims[0].dim_value = batch
+    if height is None:
+        dims[2].dim_param = "height"
     return model.SerializeToString()
 
 
 FILES = {
     "image.onnx": picture(),
     "batch.onnx": picture(batch=32),
+    "dynamic.onnx": picture(height=None),
     "reflect.onnx": picture(pad="reflect"),
     "offset.onnx": picture(shift=0.1),
     "other.toml": b"[layer.conv1]\npe = 1\nsimd = 1\n[layer.conv2]\npe = 1\nsimd = 1\n",
@@ -79,6 +83,8 @@ def place(hwq, tmp_path):  # noqa: F811
     np.save("wide.npy", np.zeros((2, 9, 9)))
     np.save("large.npy", np.zeros((2, 3, 6, 6)))
     np.save("last.npy", np.zeros((2, 6, 5, 3)))
+    np.save("chw.npy", np.zeros((2, 3, 32, 32)))
+    np.save("cut.npy", np.zeros((2, 14, 56)))
     np.save("nan.npy", np.array([[0.0] * 64, [0.0] * 7 + [np.nan] * 57]))
     np.save("text.npy", np.array(["a"]))
     np.savez("two.npz", a=np.zeros(2), b=np.zeros(2))
@@ -96,6 +102,9 @@ def place(hwq, tmp_path):  # noqa: F811
     (("export", "inf.onnx", *EXPORT), ["inf.onnx: 1 problem", "holds -inf at index (2, 1); train or export"]),
     (("export", "grid.onnx", *EXPORT), ["(Quant): zero point 0.25", "off the integer grid", "round it to an integer"]),
     (("export", "batch.onnx", *EXPORT), ["input 'x' [32, 3, 6, 5] holds 32 frames at once; export it with one ("]),
+    (("export", "dynamic.onnx", *EXPORT), ["input 'x': axis 2 ('height') has no fixed size", "frames of one size)"]),
+    (("export", "cifar10-resnet8-mixed", *EXPORT, "--fps", "1e6"),
+     ["layer 'conv1' can't take 100 cycles a frame: its fastest folding, PE=16 SIMD=27, takes 1089; the most is 918"]),
     (("export", "reflect.onnx", *EXPORT), ["(Pad): mode=reflect; only constant padding"]),
     (("export", "offset.onnx", *EXPORT), ["layer 'conv0'", "offset 0.1 on a scale of 0.37", "or no padding"]),
     (("export", MODEL, *EXPORT, "--folding", "other.toml"),
@@ -105,6 +114,9 @@ def place(hwq, tmp_path):  # noqa: F811
      ["model 'image': frames of shape (3, 6, 6) hold 108 values, the network takes 90"]),
     (("run", "image.onnx", "--input", "last.npy", "-o", "y.npy"),
      ["input 'x': frames of shape (6, 5, 3); the network takes (3, 6, 5), axes in this order"]),
+    (("run", "cifar10-resnet8-mixed", "--input", "chw.npy", "-o", "y.npy"),
+     ["frames of shape (3, 32, 32); raw images are (height, width, channels) (32, 32, 3), or flat", "numpy.transpose"]),
+    (("run", "mnist-lenet5-mixed", "--input", "cut.npy", "-o", "y.npy"), ["frames of shape (14, 56); raw images are"]),
     (("export", MODEL, *EXPORT, "--folding", "flat.toml"),
      ["flat.toml: layer 'fc1' is 4; write a table [layer.fc1] with pe and simd"]),
     (("export", MODEL, *EXPORT, "--folding", "wide.toml"),

@@ -40,8 +40,8 @@ module hwq_mvu #(
   localparam int unsigned ADDR_W = DEPTH > 1 ? $clog2(DEPTH) : 1;
   localparam int unsigned CUTS   = SF > 1 ? PIPE - 2 : PIPE - 1;
 
-  if (SF < 1 || NF < 1 || ACC_W < 1) begin : gen_bad_size
-    $error("hwq_mvu: SF=%0d, NF=%0d, ACC_W=%0d must be at least 1", SF, NF, ACC_W);
+  if (SF < 1 || NF < 1 || ACC_W < 1 || ACC_W > 32) begin : gen_bad_size
+    $error("hwq_mvu: SF=%0d, NF=%0d, ACC_W=%0d must be at least 1, ACC_W at most 32", SF, NF, ACC_W);
   end
   if (PIPE < 3) begin : gen_bad_pipe
     $error("hwq_mvu: PIPE=%0d, must be at least 3", PIPE);

@@ -4,7 +4,7 @@
 //               group*TAPS .. group*TAPS + TAPS - 1, the first one lowest. Tap ky*KW + kx is pixel
 //               y = oy*SH + ky*DH - PAD_T, x = ox*SW + kx*DW - PAD_L; PAD_VALUE in every lane where
 //               (y, x) is outside IN_H x IN_W.
-//   Scan        The image is scanned in COLS = max(IN_W + PAD_L, last column of a window + 1) columns and
+//   Scan        The image is scanned in COLS = max(IN_W + PAD_L, last column of a window + 1, 2) columns and
 //               ROWS = max(IN_H, last row of a window + 1) rows; a step outside it takes no input. The
 //               columns behind a row are the padding before the next one.
 //   Latency     a window's first beat leaves 2 cycles after the step that completes it (1 where a window
@@ -138,18 +138,19 @@ module hwq_slide #(
       .rdata(pixel[KH-1:1])
     );
 
-    // Above the image there is padding: it enters in the first DH rows and moves up with them. One flag for
-    // all of them leaves the memory a single reader, which takes a quarter less LUT memory.
+    // Beside the image all rows are padding: what the memory holds for them may be of no row yet. Above it there is
+    // padding that enters in the first DH rows and moves up with them; one flag for all of them leaves the memory a
+    // single reader, which takes a quarter less LUT memory.
     if (PAD_T > 0) begin : gen_top
       logic [DH-1:0] above_q;               // bit i: there are more than i rows above the scan
       always_ff @(posedge clk) begin
         if (!rst_n || (step && last_x && last_y)) above_q <= '0;
         else if (step && last_x) above_q <= DH'({above_q, 1'b1});
       end
-      assign outside[KH-1:1] = {(KH - 1){!above_q[DH-1]}};
+      assign outside[KH-1:1] = {(KH - 1){!real_x || !above_q[DH-1]}};
     end else begin : gen_no_top
       logic unused;
-      assign outside[KH-1:1] = '0;
+      assign outside[KH-1:1] = {(KH - 1){!real_x}};
       assign unused          = last_y;
     end
   end else begin : gen_row

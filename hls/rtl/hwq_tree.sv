@@ -35,8 +35,8 @@ module hwq_tree #(
 
   // Bits of a node that sums `count` operands.
   function automatic int unsigned width(input int unsigned count, input bit full);
-    int lo = LO * int'(count);
-    int hi = HI * int'(count);
+    longint lo = longint'(LO) * longint'(count);   // beyond 32 bits before the cut to Y_W
+    longint hi = longint'(HI) * longint'(count);
     int unsigned need = (lo < 0) ? 1 : 0;
     int unsigned magnitude = (-lo - 1 > hi) ? $clog2(-lo) : $clog2(hi + 1);
     need = need + magnitude;

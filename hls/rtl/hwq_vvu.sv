@@ -36,8 +36,9 @@ module hwq_vvu #(
   localparam int unsigned CUTS   = SF > 1 ? PIPE - 2 : PIPE - 1;
   localparam int unsigned STAGES = SF > 1 ? PIPE - 1 : PIPE;
 
-  if (PE < 1 || SF < 1 || NF < 1 || ACC_W < 1) begin : gen_bad_size
-    $error("hwq_vvu: PE=%0d, SF=%0d, NF=%0d, ACC_W=%0d must be at least 1", PE, SF, NF, ACC_W);
+  if (PE < 1 || SF < 1 || NF < 1 || ACC_W < 1 || ACC_W > 32) begin : gen_bad_size
+    $error("hwq_vvu: PE=%0d, SF=%0d, NF=%0d, ACC_W=%0d must be at least 1, ACC_W at most 32",
+           PE, SF, NF, ACC_W);
   end
   if (PIPE < 3) begin : gen_bad_pipe
     $error("hwq_vvu: PIPE=%0d, must be at least 3", PIPE);

@@ -27,7 +27,7 @@ from hwq.hw.netlist import End, Netlist
 from hwq.hw.store import weight_style
 from hwq.hw.units import DSP_W, MAX_X_DSP, RESOURCE, Site
 from hwq.hw.window import ring_words
-from hwq.ir.graph import Graph
+from hwq.ir.graph import Graph, Tensor
 from hwq.ir.ops import ArgMax, MatVec, Total, Window
 from hwq.targets import Target
 
@@ -87,7 +87,12 @@ def choices(graph: Graph, target: Target, clock_mhz: float) -> tuple[tuple[Choic
         c = replace(c, cost=c.cost + _edges(graph, layer, c))
         if uses[layer.result] > 1:
             out = [0.0] * (layer.result in graph.outputs)
-            c = replace(c, cost=c.cost + _forks(graph, layer, waits[layer.result] + out, c.lanes_out))
+            c = replace(c, cost=c.cost + _forks(graph.tensor(layer.result), waits[layer.result] + out, c.lanes_out))
+        for t in set(layer.sources) & set(graph.inputs):
+            if uses[t] > 1 and not any(t in before.layer.sources for before in table):
+                x = graph.tensor(t)
+                lanes = np.array([_port_lanes(int(n), x.dtype.bits) for n in c.lanes_in])
+                c = replace(c, cost=c.cost + _forks(x, [w - min(waits[t]) for w in waits[t]], lanes))
         table.append(c)
     made = {layer.result: k for k, layer in enumerate(found)}
     links = [
@@ -371,9 +376,8 @@ def _lateness(graph: Graph, layer: Layer) -> float:
     return float(whole or (layer.mat is not None and layer.vectors == 1))
 
 
-def _forks(graph: Graph, layer: Layer, waits: Sequence[float], lanes: IntArray) -> Floats:
-    """Cost [4, n] of the FIFOs on the branches of a result of `lanes` values a beat; forks themselves are wires."""
-    y = graph.tensor(layer.result)
+def _forks(y: Tensor, waits: Sequence[float], lanes: IntArray) -> Floats:
+    """Cost [4, n] of the FIFOs on the branches of a tensor of `lanes` values a beat; forks themselves are wires."""
     found = {}
     for n in set(lanes.tolist()):
         depths = [max(2, math.ceil(w * (y.size // n))) for w in waits]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -20,7 +20,7 @@ from hwq.dtype import IntArray
 from hwq.hw import pipeline
 from hwq.hw.design import Design, Instance
 from hwq.hw.library import timing
-from hwq.hw.window import ring_words, scan
+from hwq.hw.window import ring_words, scan, slide_ring
 from hwq.targets import Target
 
 RESOURCES = ("lut", "ff", "bram18", "dsp")
@@ -276,9 +276,7 @@ def _slide(i: Instance) -> tuple[ft.Features, float]:
     p, g = i.int_param, timing(i).geometry
     pixel, groups = p("LANES") * p("BITS"), timing(i).n
     rows, cols = scan(g)
-    line = p("DH") * cols
-    ring = max(1, line - g.span[1] - 1)
-    ring = power if (power := 1 << int(ft.clog2(ring))) < line else ring
+    ring = max(1, slide_ring(g))
     above = (p("KH") - 1) * pixel
     block = bool(ft.is_block(above, ring))
     held = p("PASSES") * groups > 1
@@ -410,3 +408,17 @@ def estimate_design(design: Design, target: Target) -> dict[str, dict[str, float
 def totals(per_layer: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """Sum over layers."""
     return {r: sum(c[r] for c in per_layer.values()) for r in RESOURCES}
+
+
+def scale_notes(design: Design) -> list[str]:
+    """A line for every layer that multiplies to bring unequal scales together: about how many LUT that takes."""
+    found: dict[str, list[float]] = {}
+    for i in design.instances:
+        if i.module == "hwq_add" and (i.int_param("USE0") or i.int_param("USE1")):
+            equal = {"USE0": 0, "USE1": 0, "B_W": 0}
+            plain = replace(i, params=tuple((k, equal.get(k, v)) for k, v in i.params), mems=())
+            found.setdefault(i.layer, []).append(estimate_instance(i).lut - estimate_instance(plain).lut)
+        elif i.module == "hwq_scale" and i.int_param("M_W") > 2:
+            found.setdefault(i.layer, []).append(estimate_instance(i).lut)
+    more = {name: max(0.0, sum(luts)) for name, luts in found.items()}
+    return [f"layer '{n}': its scales differ: about {lut:.0f} LUT more than equal ones" for n, lut in more.items()]

@@ -6,13 +6,14 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hwq.cost.choices import Choices, Floats, Link, choices
 from hwq.cost.estimate import RESOURCES
 from hwq.dtype import IntArray
-from hwq.errors import ConfigError, FoldingError
+from hwq.errors import CheckFailed, ConfigError, FoldingError
 from hwq.hw.design import Fold
 from hwq.hw.layers import Layer
 from hwq.hw.library import Figures, figures
@@ -27,6 +28,7 @@ DSP_IN_LUT = 240  # what a DSP block is worth: xc7z020 has 53 200 LUT for 220
 # block memory; then memory cheaper or dearer, DSP blocks ever cheaper.
 DSP_PRICES = (np.inf, DSP_IN_LUT, DSP_IN_LUT / 3, DSP_IN_LUT / 6, DSP_IN_LUT / 12, DSP_IN_LUT / 48)
 BRAM_PRICES = tuple(BRAM18_IN_LUT * k for k in (1, 1 / 3, 3, 1 / 30, 30))
+NEVER = 1 << 60  # cycles of a network that comes to no steady state
 Place = tuple[int, ...]  # which of its foldings every layer has
 Limits = int | IntArray  # cycles a frame, for all layers or for each
 
@@ -86,9 +88,13 @@ class Search:
         for dsp in dsp_prices:
             for bram in BRAM_PRICES:
                 place = self.pick(limits, bram, dsp)
-                if np.all(self.need(place, int(np.max(limits))) <= self.room):
+                if self.fits(place, int(np.max(limits))):
                     return place
         return None
+
+    def fits(self, place: Place, ii: int) -> bool:
+        """Whether it stays within the room."""
+        return bool(np.all(self.need(place, ii) <= self.room))
 
     def cheapest(self, limits: Limits) -> Place:
         """The first choice that fits, else the cheapest without DSP blocks."""
@@ -130,13 +136,14 @@ def search(graph: Graph, target: Target, clock_mhz: float, fraction: float = 1.0
 
 
 def for_ii(graph: Graph, ii: int, target: Target, clock_mhz: float, latency: int | None = None) -> dict[str, Fold]:
-    """The cheapest folding that needs at most `ii` cycles a frame, `latency` from its first beat in to its last out.
+    """The cheapest folding that needs at most `ii` cycles a frame, and `latency` from the first beat in to the last out
+    of a frame that finds the design empty.
 
     DSP blocks are used where the part has too few LUTs without them. A design that does not fit at all is the cheapest
     one without DSP blocks. Raises FoldingError if a layer can't be as fast, naming it, or the network as a whole.
     """
     s = search(graph, target, clock_mhz)
-    ii = min(ii, latency or ii)
+    ii = ii if latency is None else min(ii, latency)
     slowest = max(s.table, key=lambda c: int(c.cycles.min()))
     least = int(slowest.cycles.min())
     if least > ii:
@@ -152,30 +159,34 @@ def for_ii(graph: Graph, ii: int, target: Target, clock_mhz: float, latency: int
 def _meeting(s: Search, ii: int, latency: int | None) -> Place:
     """A cheap folding of the network that meets both as the token model sees it, every layer included.
 
-    From the cheapest one whose layers take `ii` cycles each, always the step that gains most cycles for its price, then
-    every layer as slow again as the others allow. Raises FoldingError.
+    From the cheapest one whose layers take `ii` cycles each, always the step that gains most cycles for its price (of
+    those that fit, if there are any), then every layer as slow again as the others allow. Raises FoldingError.
     """
+    known: dict[Place, int] = {}
 
     def lacking(place: Place) -> int:
-        f = s.figures(place)
-        return max(0, f.ii_cycles - ii) + max(0, f.latency_cycles - (latency or f.latency_cycles))
+        """Cycles over the limits."""
+        if place not in known:
+            try:
+                f = s.figures(place)
+                over = 0 if latency is None else max(0, f.latency_cycles - latency)
+                known[place] = max(0, f.ii_cycles - ii) + over
+            except CheckFailed:  # no steady state
+                known[place] = NEVER
+        return known[place]
+
+    def gain(other: Place) -> tuple[bool, bool, float]:
+        saved = lacking(place) - lacking(other)
+        return saved > 0, s.fits(other, ii), saved / max(1.0, s.price(other) - s.price(place))
 
     limits = np.full(len(s.table), ii)
     place = s.cheapest(limits)
-    lacks = lacking(place)
-    while lacks:
+    while lacking(place):
         steps = [(less, s.cheapest(less)) for less in _faster(s, place, limits)]
         if not steps:
-            f = s.figures(place)
-            wish = f"{ii} cycles a frame" + (f" and {latency} of latency" if latency else "")
-            raise FoldingError(
-                f"{wish} can't be had: with every layer at its fastest folding the network takes {f.ii_cycles} cycles "
-                f"a frame and has {f.latency_cycles} cycles of latency; lower --fps, raise --latency or --clock"
-            )
-        gains = [(lacks - lacking(other)) / max(1.0, s.price(other) - s.price(place)) for _, other in steps]
-        best = int(np.argmax(gains)) if max(gains) > 0 else -1  # no layer alone: all of them
-        limits, place = steps[best]
-        lacks = lacking(place)
+            raise _unreachable(s, place, ii, latency)
+        best = max(steps, key=lambda step: gain(step[1]))
+        limits, place = best if gain(best[1])[0] else steps[-1]  # no layer alone: all of them
     for k in np.flatnonzero(limits < ii):
         slower = np.unique(s.table[k].cycles[(s.table[k].cycles > s.cycles(place)[k]) & (s.table[k].cycles <= ii)])
         lo, hi = 0, len(slower)
@@ -184,11 +195,22 @@ def _meeting(s: Search, ii: int, latency: int | None) -> Place:
             more = limits.copy()
             more[k] = slower[middle]
             other = s.cheapest(more)
-            if lacking(other):
+            if lacking(other) or (s.fits(place, ii) and not s.fits(other, ii)):
                 hi = middle
             else:
                 lo, limits, place = middle + 1, more, other
     return place
+
+
+def _unreachable(s: Search, place: Place, ii: int, latency: int | None) -> FoldingError:
+    """What to say where every layer is at its fastest, and that is too slow."""
+    f, slowest = s.figures(place), s.table[int(np.argmax(s.cycles(place)))].layer.name
+    wish = f"{ii} cycles a frame" + ("" if latency is None else f" and {latency} of latency")
+    return FoldingError(
+        f"{wish} can't be had: with every layer at its fastest folding the network takes {f.ii_cycles} cycles a frame "
+        f"and has {f.latency_cycles} cycles of latency; its slowest layer is then '{slowest}' "
+        f"({s.cycles(place).max()} cycles); lower --fps, raise --latency or --clock"
+    )
 
 
 def _faster(s: Search, place: Place, limits: IntArray) -> Iterator[IntArray]:
@@ -256,15 +278,13 @@ def read(path: Path, found: Sequence[Layer] = ()) -> dict[str, Fold]:
     """A folding file. Raises ConfigError with place and fact on anything unexpected, FoldingError for a file of another
     network than that of the layers `found`.
     """
-    if not path.is_file():
-        raise ConfigError(f"folding file '{path}' does not exist")
-    try:
-        body = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as e:
-        raise ConfigError(f"{path}: not valid TOML: {e}") from None
+    body = _body(path)
     folds = {}
     have = {la.name: [la.rows, la.cols] for la in found}
-    for name, entry in body.get("layer", {}).items():
+    tables = body.get("layer", {})
+    if not isinstance(tables, dict):
+        raise ConfigError(f"{path}: 'layer' is {tables!r}; write tables [layer.NAME] with pe and simd")
+    for name, entry in tables.items():
         if not isinstance(entry, dict):
             raise ConfigError(f"{path}: layer '{name}' is {entry!r}; write a table [layer.{name}] with pe and simd")
         unknown = sorted(set(entry) - {"matrix", "pe", "simd", "resource", "memory"})
@@ -279,10 +299,13 @@ def read(path: Path, found: Sequence[Layer] = ()) -> dict[str, Fold]:
                 f"{have[name]}; export this model with --fps or --budget and use the folding.toml of that build"
             )
         missing = sorted({"pe", "simd"} - set(entry))
-        if missing or not all(isinstance(entry[k], int) for k in ("pe", "simd")):
+        if missing or not all(type(entry[k]) is int for k in ("pe", "simd")):
             raise ConfigError(
                 f"{path}: layer '{name}' needs integers pe and simd" + (f"; {missing[0]} is missing" if missing else "")
             )
+        for k in ("resource", "memory"):
+            if not isinstance(entry.get(k, ""), str):
+                raise ConfigError(f"{path}: layer '{name}': {k} is {entry[k]!r}; write one word in quotes")
         folds[name] = Fold(**entry)
     if not folds:
         raise ConfigError(f"{path}: no [layer.NAME] tables")
@@ -292,3 +315,27 @@ def read(path: Path, found: Sequence[Layer] = ()) -> dict[str, Fold]:
         except FoldingError as e:
             raise FoldingError(f"{path} does not fold this model:\n{e}") from None
     return folds
+
+
+def read_depths(path: Path) -> dict[str, int]:
+    """The table [depth] of a folding file: beats of the FIFOs and line buffers whose depth is not to be found, by
+    instance. Raises ConfigError.
+    """
+    table = _body(path).get("depth", {})
+    wrong = table if not isinstance(table, dict) else {k: v for k, v in table.items() if type(v) is not int or v < 1}
+    if wrong:
+        raise ConfigError(f"{path}: [depth] {wrong!r}: write instance = beats, positive integers")
+    return dict(table)
+
+
+def _body(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigError(f"folding file '{path}' does not exist")
+    try:
+        body = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise ConfigError(f"{path}: not valid TOML: {e}") from None
+    version = body.get("schema_version", SCHEMA_VERSION)
+    if version != SCHEMA_VERSION:
+        raise ConfigError(f"{path}: schema_version {version!r}, this hwq reads {SCHEMA_VERSION}; export again")
+    return body

@@ -80,6 +80,10 @@ def _near(word: str, legal: Mapping[str, Any]) -> str:
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(n for n in shape if n > 1)
+
+
 @dataclass(frozen=True)
 class Encoding:
     """A fitted chain. steps: (kind, fitted parameters) pairs; `inputs` raw features, `outputs` encoded
@@ -120,7 +124,16 @@ class Encoding:
         return np.ascontiguousarray(flat, dtype=np.float32)
 
     def network_frames(self, x: NDArray[Any]) -> NDArray[np.float32]:
-        """Raw frames -> what the network takes: `apply`, and images as [N, C, H, W], the order of its ONNX input."""
+        """Raw frames -> what the network takes: `apply`, and images as [N, C, H, W], the order of its ONNX input.
+
+        Raw images are [N, H, W, C], or flat. Raises DataError for a frame of another shape.
+        """
+        given = np.shape(x)[1:]
+        if self.shape and len(given) > 1 and _without_ones(given) != _without_ones(self.shape):
+            raise DataError(
+                f"encoding: frames of shape {given}; raw images are (height, width, channels) {self.shape}, or flat in "
+                "that order; move the axes with numpy.transpose"
+            )
         y = self.apply(x)
         return y.reshape(len(y), *self.shape).transpose(0, 3, 1, 2) if self.shape else y
 

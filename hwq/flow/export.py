@@ -16,14 +16,14 @@ import hwq_hls
 
 from hwq import __version__, record
 from hwq.cost import fold
-from hwq.cost.estimate import estimate_design
+from hwq.cost.estimate import estimate_design, scale_notes
 from hwq.emit import sv
-from hwq.errors import ConfigError, FitError, FoldingError
+from hwq.errors import CheckFailed, ConfigError, FitError, FoldingError
 from hwq.flow.model import Model, load_model
 from hwq.flow.vectors import sim_files
 from hwq.frontend import read_qonnx
 from hwq.hw.design import Design, Fold
-from hwq.hw.fifos import minimal
+from hwq.hw.fifos import fixed, minimal
 from hwq.hw.layers import layers
 from hwq.hw.library import Figures, figures
 from hwq.hw.map import build
@@ -47,8 +47,8 @@ def choose_folds(
     budget: float | None,
     folding: Path | None,
 ) -> dict[str, Fold]:
-    """The folding asked for, latency in cycles; without any wish, the fastest within a tenth of the part, or, where that is
-    too little, within more of it.
+    """The folding asked for, latency in cycles; without any wish, the fastest within a tenth of the part, or, where
+    that is too little, within more of it.
     """
     rate = " with ".join(n for n, v in (("--fps", fps), ("--latency", latency)) if v is not None)
     asked = [n for n, v in ((rate, rate or None), ("--budget", budget), ("--folding", folding)) if v is not None]
@@ -139,7 +139,7 @@ def manifest(graph: Graph, design: Design, model: Model, fig: Figures, estimate:
         "folding": {n: asdict(f) for n, f in design.folds.items()},
         "expected": {"latency_cycles": fig.latency_cycles, "ii_cycles": fig.ii_cycles},
         "estimate": estimate,
-        "notes": list(graph.notes),
+        "notes": [*graph.notes, *scale_notes(design)],
     }
 
 
@@ -203,8 +203,8 @@ def export(
 ) -> Path:
     """Write the build directory of `model` for `target` and return it.
 
-    fps and latency_ms (from the first beat of a frame in to its last out), budget (fraction of the part) or folding
-    (file) choose the folding; out defaults to build/<model>-<target>.
+    fps and latency_ms (from the first beat in to the last out of a frame that finds the design empty), budget (fraction
+    of the part) or folding (file) choose the folding; out defaults to build/<model>-<target>.
     Raises ModelError, UnsupportedOp, FoldingError, FitError, ConfigError.
     """
     board = load_target(target)
@@ -217,9 +217,16 @@ def export(
     check_place(path)
     graph = lower(read_qonnx(source.onnx_bytes, name=source.name, where=source.where))
     latency = None if latency_ms is None else int(latency_ms * clock * 1000)
+    if latency == 0:
+        raise ConfigError(f"--latency {latency_ms:g}: less than a cycle at {clock:g} MHz")
     folds = choose_folds(graph, board, clock, fps, latency, budget, None if folding is None else Path(folding))
-    design = minimal(build(graph, folds, board, clock), latency)
-    fig = figures(design)
+    design = build(graph, folds, board, clock)
+    depths = {} if folding is None else fold.read_depths(Path(folding))
+    try:
+        design = minimal(fixed(design, depths), latency, depths)
+        fig = figures(design)
+    except CheckFailed as e:
+        raise FoldingError(f"{e}\ngive those FIFOs more beats in [depth] of {folding}") if depths else e from None
     per_layer = estimate_design(design, board)
     total = {r: sum(c[r] for c in per_layer.values()) for r in board.capacity()}
     if not allow_overflow:

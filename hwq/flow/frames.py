@@ -38,7 +38,7 @@ class Frames:
 def host_frames(build: Build, x: NDArray[Any]) -> tuple[IntArray, ...]:
     """Frames of the one graph input: floats (encoded) are quantized as the host does, integers kept.
 
-    Integers of images come as the design takes them, [N, H, W, C], or in the order of the ONNX input.
+    Integers of images come as the design takes them, [N, H, W, C], or in the order of the ONNX input, as flat frames.
     """
     g = build.graph
     shape = tuple(g.tensor(g.inputs[0]).shape)
@@ -53,7 +53,7 @@ def host_frames(build: Build, x: NDArray[Any]) -> tuple[IntArray, ...]:
     layout = g.layouts.get(g.inputs[0])
     if not integers:
         ints = host_quantize(g, [x.reshape(len(x), -1).astype(np.float32)])[0]
-    elif layout is not None and given != shape and len(given) > 1:
+    elif layout is not None and given != shape:  # flat frames stand in the order of ONNX, too
         ints = layout.to_int(x, g.tensor(g.inputs[0]))
     else:
         ints = x

@@ -82,7 +82,7 @@ def features(model: Model, graph: Graph, x: NDArray[Any], encoded: bool, first: 
         place = f"frame {at[0] + first}, feature {at[1:] if len(at) > 2 else at[1]}"
         raise DataError(f"model '{model.name}': input holds {x[at]} at {place}; clean the data")
     if model.encoding is not None and not encoded:
-        x = model.encoding.network_frames(x.reshape(len(x), -1))
+        x = model.encoding.network_frames(x)
     t = graph.tensor(graph.inputs[0])
     if int(np.prod(x.shape[1:])) != t.size:
         raise DataError(

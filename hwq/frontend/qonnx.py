@@ -568,7 +568,7 @@ def _input(r: Reader, value: Any, annotated: dict[str, str]) -> str:
         elif d.dim_value <= 0:
             r.fail(
                 f"input '{value.name}': axis {i} ('{d.dim_param or '?'}') has no fixed size; "
-                "only the leading batch axis may be dynamic",
+                "only the leading batch axis may be dynamic (export the model with frames of one size)",
                 False,
             )
             frame.append(1)

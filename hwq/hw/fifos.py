@@ -1,18 +1,19 @@
 """FIFO sizing: the least depths at which a Design keeps the II that it has with room to spare.
 
 Depths of FIFOs on branches and of the rings of windows are found with the token model, which equals the RTL to the
-cycle. Every depth is minimal with the others as they are: one beat less loses throughput or blocks.
+cycle. Every depth is minimal with the others as they are: one beat less loses throughput (or breaks the bound on
+latency, where there is one) or blocks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hwq.errors import CheckFailed
+from hwq.errors import CheckFailed, FoldingError
 from hwq.hw.design import Design, Instance
 from hwq.hw.library import Figures, figures, timing
 
@@ -60,12 +61,30 @@ def high_water(design: Design, found: Figures) -> dict[str, int]:
     return most
 
 
-def minimal(design: Design, latency: int | None = None) -> Design:
+def fixed(design: Design, depths: Mapping[str, int]) -> Design:
+    """The design with depths of its own for some FIFOs and windows. Raises FoldingError with all that can't be."""
+    limits = resizable(design)
+    wrong = [
+        f"depth of '{n}', which the design does not have; it has: {', '.join(limits) or 'none'}"
+        for n in depths
+        if n not in limits
+    ]
+    wrong += [
+        f"depth {d} of '{n}' is below the {limits[n][0]} beats that it needs to work at all"
+        for n, d in depths.items()
+        if n in limits and d < limits[n][0]
+    ]
+    if wrong:
+        raise FoldingError("\n".join(wrong))
+    return with_depths(design, depths)
+
+
+def minimal(design: Design, latency: int | None = None, keep: Collection[str] = ()) -> Design:
     """The design with the least depths that keep its II, and a latency of at most `latency` cycles if that is given.
 
-    Raises CheckFailed if it deadlocks as it is.
+    keep: instances whose depth stays. Raises CheckFailed if it deadlocks as it is.
     """
-    limits = resizable(design)
+    limits = {n: ends for n, ends in resizable(design).items() if n not in keep}
     if not limits:
         return design
     full = figures(design)

@@ -16,6 +16,7 @@ from hwq.ir.graph import Graph
 from hwq.targets import Target
 
 MAX_TDATA_BITS = 1024
+_PIXELS = "the channels of a pixel, nor is it whole pixels that divide the window"
 
 
 def check_folds(found: tuple[Layer, ...], folds: Mapping[str, Fold]) -> None:
@@ -34,7 +35,7 @@ def check_folds(found: tuple[Layer, ...], folds: Mapping[str, Fold]) -> None:
             continue
         for label, value, legal, whole in (
             ("PE", f.pe, layer.pes, f"MH={layer.rows}"),
-            ("SIMD", f.simd, layer.simds, f"MW={layer.cols}" if layer.window is None else "the channels of a pixel"),
+            ("SIMD", f.simd, layer.simds, f"MW={layer.cols}" if layer.slide is None else _PIXELS),
         ):
             if value not in legal:
                 wrong.append(

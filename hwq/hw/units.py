@@ -45,6 +45,7 @@ from hwq.targets import Target
 T = TypeVar("T", bound=np.generic)
 MAX_SEARCH = 4096  # thresholds a lane may choose from: synthesis takes minutes beyond
 MAX_W, MAX_X, MAX_X_DSP = 8, 16, 8  # bits of the operands of hwq_dot and hwq_dot_dsp
+MAX_ACC = 32  # bits of their sums
 W_KIND = {"int": 0, "bipolar": 1, "ternary": 2, "xnor": 3}
 RESOURCE = {"auto": 1, "lut": 1, "dsp": 2}
 DSP_W = {"xc7": 25, "xcup": 27, "ecp5": 18}  # the wide operand of a DSP block (UG479, UG579, TN-02205)
@@ -83,9 +84,9 @@ def matvec(at: Site, ends: list[End], node: Node, tag: str) -> End:
     (end,) = ends
     layer, fold = at.layer, at.fold
     if layer.depthwise:
-        if layer.window is not None:
-            end = _window(at, end, layer.window, 1, channels_first=True)
-        return _vvu(at, end, node)
+        if layer.window is None:
+            return _vvu(at, at.net.cut(end, at.name("relay"), layer.name), node)
+        return _vvu(at, _window(at, end, layer.window, 1, channels_first=True), node)
     passes = layer.rows // fold.pe
     if layer.window is not None:
         end = _window(at, end, layer.window, passes, channels_first=False)
@@ -153,6 +154,11 @@ def _check_widths(at: Site, node: Node, w_bits: int, x_bits: int, resource: str 
         raise UnsupportedOp(
             f"layer '{at.layer.name}': {w_bits}-bit weights on {x_bits}-bit inputs; a matrix unit takes at most "
             f"{MAX_W} and {MAX_X}: put a quantizer before node '{node.name}' or use fewer weight bits"
+        )
+    if (acc := at.y(node).dtype.bits) > MAX_ACC:
+        raise UnsupportedOp(
+            f"layer '{at.layer.name}': accumulators of {acc} bits; a matrix unit has at most {MAX_ACC}: use fewer bits "
+            f"for the weights or inputs of node '{node.name}'"
         )
     if resource == "dsp" and x_bits > MAX_X_DSP:
         raise FoldingError(
@@ -306,7 +312,7 @@ def pool(at: Site, ends: list[End], node: Node, tag: str) -> End:
 
 def total(at: Site, ends: list[End], node: Node, tag: str) -> End:
     """hwq_total: sums over all positions."""
-    (end,), y = ends, at.y(node)
+    end, y = at.net.cut(ends[0], at.name("relay"), at.layer.name), at.y(node)
     chunks = y.channels // end.lanes
     params: dict[str, Param] = {
         "LANES": end.lanes,

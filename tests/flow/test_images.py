@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +11,14 @@ import pytest
 
 from hwq import targets
 from hwq.cost import fold
-from hwq.errors import CheckFailed, UnsupportedOp
+from hwq.errors import CheckFailed, ConfigError, FoldingError, UnsupportedOp
+from hwq.flow.builddir import load_build
 from hwq.flow.export import export
+from hwq.flow.frames import host_frames
+from hwq.flow.model import load_model
 from hwq.flow.simulate import simulate
 from hwq.frontend import read_qonnx
-from hwq.hw.design import Fold
+from hwq.hw.design import Design, Fold
 from hwq.hw.fifos import high_water, minimal, resizable, with_depths
 from hwq.hw.layers import layers
 from hwq.hw.library import figures
@@ -79,7 +84,7 @@ def residual() -> ImageNet:
     return net
 
 
-def concatenated() -> ImageNet:
+def concatenated(scale: float = 0.5) -> ImageNet:
     net = ImageNet((2, 8, 8))
     quantized(net, 4)
     start, channels = net.x, net.n
@@ -88,7 +93,7 @@ def concatenated() -> ImageNet:
     left = net.x
     net.x, net.n = start, channels
     convolve(net, 2, 1)
-    quantized(net, 4, 0.5)
+    quantized(net, 4, scale)
     net.then("Concat", left, axis=1)
     net.n = 6
     convolve(net, 4)
@@ -110,7 +115,12 @@ def depthwise() -> ImageNet:
     return net
 
 
-NETS = {"plain": plain, "residual": residual, "concatenated": concatenated, "depthwise": depthwise}
+def unequal() -> ImageNet:
+    """Two scales that share no step, side by side, into a convolution."""
+    return concatenated(0.31)
+
+
+NETS = {f.__name__: f for f in (plain, residual, concatenated, unequal, depthwise)}
 
 
 @pytest.mark.sim
@@ -149,12 +159,25 @@ def test_fifos_hold_in_rtl_what_they_hold_in_the_token_model(name: str, tmp_path
     assert any(result.fifo_beats.values())
 
 
+@pytest.mark.parametrize("ii", [4000, 1200])
 @pytest.mark.parametrize("name", ["residual", "concatenated"])
-def test_one_beat_less_in_any_fifo_costs_throughput_or_blocks(name: str) -> None:
+def test_one_beat_less_in_any_fifo_costs_throughput_or_blocks(name: str, ii: int) -> None:
     graph = lower(read_qonnx(NETS[name]().bytes()))
-    roomy = build(graph, fold.for_ii(graph, 1200, Z2, 100.0), Z2)
-    sized = minimal(roomy)
-    ii = figures(roomy).ii_cycles
+    roomy = build(graph, fold.for_ii(graph, ii, Z2, 100.0), Z2)
+    boundless = with_depths(roomy, {n: 100 * depth for n, (_, depth) in resizable(roomy).items()})
+    assert_least_depths(minimal(roomy), figures(boundless).ii_cycles)
+
+
+@pytest.mark.slow
+def test_the_fifos_of_resnet8_are_of_least_depth() -> None:
+    model = load_model("cifar10-resnet8-mixed")
+    graph = lower(read_qonnx(model.onnx_bytes))
+    roomy = build(graph, fold.for_fps(graph, 2431, Z2, 100.0), Z2)
+    assert_least_depths(minimal(roomy), figures(roomy).ii_cycles)
+
+
+def assert_least_depths(sized: Design, ii: int) -> None:
+    """The design keeps the II, and loses it with one place less in any FIFO or window that could have one less."""
     assert figures(sized).ii_cycles == ii
     critical = {n: depth for n, (least, depth) in resizable(sized).items() if depth > least}
     assert critical
@@ -164,3 +187,72 @@ def test_one_beat_less_in_any_fifo_costs_throughput_or_blocks(name: str) -> None
         except CheckFailed:
             continue
         assert slower > ii
+
+
+@pytest.mark.sim
+def test_one_beat_less_costs_throughput_in_rtl_too(tmp_path: Path) -> None:
+    model, folding = tmp_path / "net.onnx", tmp_path / "folding.toml"
+    model.write_bytes(NETS["residual"]().bytes())
+    sized = export(model, fps=1e8 / 1200, out=tmp_path / "sized")
+    folding.write_text((sized / "folding.toml").read_text() + "\n[depth]\nconv0_branch1 = 9\n")
+    less = export(model, folding=folding, out=tmp_path / "less")
+    before, after = (simulate(b, frames=6) for b in (sized, less))
+    assert before.mismatches == after.mismatches == 0 and before.timing_equal and after.timing_equal
+    assert (before.ii_cycles, after.ii_cycles) == (1152, 1268)
+
+
+@pytest.mark.parametrize(
+    ("depths", "says"),
+    [
+        ("conv0_branch1 = 2", "deadlocks; each waits for the next: conv0_step_o .*\n.*more beats in \\[depth\\] of "),
+        ("conv0_fifo = 4", "depth of 'conv0_fifo', which the design does not have; it has: conv0_window, conv0_bra"),
+        ("conv0_window = 3", "depth 3 of 'conv0_window' is below the 38 beats that it needs to work at all"),
+        ("conv0_window = -3", r"\[depth\] \{'conv0_window': -3\}: write instance = beats, positive integers"),
+    ],
+)
+def test_depths_that_can_not_be_are_refused_with_what_blocks(depths: str, says: str, tmp_path: Path) -> None:
+    model, folding = tmp_path / "net.onnx", tmp_path / "folding.toml"
+    model.write_bytes(NETS["residual"]().bytes())
+    graph = lower(read_qonnx(model.read_bytes()))
+    folds = fold.for_ii(graph, 1200, Z2, 100.0)
+    folding.write_text(fold.dump(folds, "pynq-z2", 100.0) + f"\n[depth]\n{depths}\n")
+    with pytest.raises((FoldingError, ConfigError), match=says):
+        export(model, folding=folding, out=tmp_path / "build")
+    assert not (tmp_path / "build").exists()
+
+
+@pytest.mark.parametrize(("name", "layers"), [("plain", 0), ("residual", 1)])
+def test_what_unequal_scales_cost_is_said(name: str, layers: int, tmp_path: Path) -> None:
+    file = tmp_path / "net.onnx"
+    file.write_bytes(NETS[name]().bytes())
+    notes = json.loads((export(file, fps=1e8 / 1200, out=tmp_path / "build") / "manifest.json").read_text())["notes"]
+    luts = [int(m[1]) for n in notes if (m := re.search(r"'sum\d': its scales differ: about (\d+) LUT more", n))]
+    assert len(luts) == layers and all(lut > 10 for lut in luts)
+
+
+def test_integers_of_images_are_the_same_frames_flat_and_in_either_order(tmp_path: Path) -> None:
+    file = tmp_path / "net.onnx"
+    file.write_bytes(NETS["plain"]().bytes())
+    build = load_build(export(file, fps=1e8 / 4000, out=tmp_path / "build"))
+    channels_first = np.arange(2 * 3 * 10 * 8).reshape(2, 3, 10, 8) % 16 - 8
+    (wanted,) = host_frames(build, channels_first)
+    assert np.array_equal(wanted, channels_first.transpose(0, 2, 3, 1))
+    for frames in (channels_first.reshape(2, -1), wanted):
+        assert np.array_equal(host_frames(build, frames)[0], wanted)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "layer = 3",
+        "[[layer]]\npe = 1",
+        "[layer.a]\npe = true\nsimd = 1",
+        "[layer.a]\npe = 1\nsimd = 1\nmemory = ['lut']",
+        "schema_version = 9",
+    ],
+)
+def test_wrong_types_in_a_folding_file_are_said_without_a_traceback(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "folding.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=r"folding.toml: (layer 'a'|'layer' is|schema_version 9, this)"):
+        fold.read(file)

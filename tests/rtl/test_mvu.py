@@ -73,6 +73,7 @@ def bench(kind, w_bits, x_bits, x_signed, pe, simd, nf, sf,
     (INT, 3, 16, True, 2, 4, 2, 2),
     (BIPOLAR, 1, 11, True, 2, 3, 2, 2),
     (TERNARY, 2, 16, False, 2, 3, 2, 2),
+    (INT, 8, 16, True, 1, 256, 1, 2),      # sums of terms of which 32 bits hold few
 ])
 def test_mvu_equals_numpy_and_keeps_its_cycles(kind, w_bits, x_bits, x_signed, pe, simd, nf, sf):
     report, pipe = bench(kind, w_bits, x_bits, x_signed, pe, simd, nf, sf)

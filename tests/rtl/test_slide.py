@@ -106,6 +106,8 @@ SAME = (1, 1, 1, 1)
         dict(size=(3, 4), kernel=(3, 3), taps=3, dilation=(2, 3), pad=(2, 3, 2, 3)),
         dict(size=(2, 3), kernel=(2, 2), taps=4, dilation=(4, 1), pad=(4, 0, 4, 0)),  # taps around the image
         dict(size=(2, 2), kernel=(2, 3), taps=3, dilation=(1, 1), pad=(1, 2, 0, 1)),  # wider than the image
+        dict(size=(8, 15), kernel=(3, 5), taps=5, pad=(0, 2, 0, 2)),  # padding beside rows that nothing has filled
+        dict(size=(3, 7), kernel=(2, 3), taps=6, pad=(0, 2, 0, 2)),
         dict(size=(5, 9), kernel=(3, 3), taps=9, pad=SAME, style=2),
         dict(size=(5, 6), kernel=(3, 2), taps=3, dilation=(2, 1), pad=(2, 0, 1, 1), style=2, passes=2),
         dict(size=(5, 6), kernel=(3, 3), taps=3, pad=SAME, style=3),
