@@ -31,7 +31,7 @@ def test_every_link_of_the_readme_leads_somewhere():
 @pytest.mark.sim
 @pytest.mark.synth
 def test_every_command_of_the_quickstart_works(tmp_path):
-    run("quickstart", tmp_path)
+    run(commands("quickstart"), tmp_path)
     assert np.load(tmp_path / "classes.npy").shape == (100, 1)
     assert "No mismatch" in (tmp_path / "report.html").read_text()
 
@@ -39,13 +39,27 @@ def test_every_command_of_the_quickstart_works(tmp_path):
 @pytest.mark.slow
 @pytest.mark.sim
 def test_every_command_for_convolutional_networks_works(tmp_path):
-    run("convolutions", tmp_path)
+    run(commands("convolutions"), tmp_path)
     assert "No mismatch" in (tmp_path / "lenet.html").read_text()
 
 
-def run(page, tmp_path):
+@pytest.mark.slow
+@pytest.mark.train
+@pytest.mark.sim
+def test_the_recipe_of_the_page_on_recipes_goes_all_the_way(tmp_path):
+    (recipe,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "recipes.md").read_text(), re.S)
+    (tmp_path / "shapes-small.toml").write_text(recipe)
+    lines = [
+        "hwq train shapes-small.toml",
+        "hwq export runs/shapes-small --target pynq-z2 -o build",
+        "hwq sim build --frames 3",
+    ]
+    run(lines, tmp_path)
+
+
+def run(lines, tmp_path):
     env = os.environ | {"PATH": f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"}
-    for line in commands(page):
+    for line in lines:
         done = subprocess.run(
             line, shell=True, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600
         )
