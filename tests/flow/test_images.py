@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from hwq.hw.layers import layers
 from hwq.hw.library import figures
 from hwq.hw.map import build
 from hwq.passes import lower
+from hwq.tools.run import run
 from tests.conv_nets import ImageNet
 
 Z2 = targets.load("pynq-z2")
@@ -134,6 +136,17 @@ def test_an_image_network_is_exact_in_rtl_and_keeps_its_cycles(name: str, ii: in
     result = simulate(out, frames=6, stall=stall)
     assert result.mismatches == 0 and result.frames == 6
     assert result.timing_equal or stall == "random"
+
+
+@pytest.mark.sim
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["residual", "unequal"])
+def test_the_bench_inside_a_branched_build_passes_with_its_resets_and_stalls(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "net.onnx"
+    file.write_bytes(NETS[name]().bytes())
+    build = export(file, fps=1e8 / 1200, out=tmp_path / "build")
+    done = run(["make", f"PYTHON={sys.executable}"], build / "sim", check=False)
+    assert done.code == 0 and "TESTS=6 PASS=6 FAIL=0" in done.stdout, done.stdout[-3000:]
 
 
 def test_inputs_too_wide_for_a_matrix_unit_are_refused_with_the_layer() -> None:
