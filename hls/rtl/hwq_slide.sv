@@ -138,9 +138,9 @@ module hwq_slide #(
       .rdata(pixel[KH-1:1])
     );
 
-    // Beside the image all rows are padding: what the memory holds for them may be of no row yet. Above it there is
-    // padding that enters in the first DH rows and moves up with them; one flag for all of them leaves the memory a
-    // single reader, which takes a quarter less LUT memory.
+    // Beside the image all rows are padding: what the memory holds for them may be of no row yet. Above it
+    // there is padding that enters in the first DH rows and moves up with them; one flag for all of them
+    // leaves the memory a single reader, which takes a quarter less LUT memory.
     if (PAD_T > 0) begin : gen_top
       logic [DH-1:0] above_q;               // bit i: there are more than i rows above the scan
       always_ff @(posedge clk) begin
