@@ -319,8 +319,8 @@ def run(
     if out is not None:
         _save_arrays(out, outputs)
         summary["output"] = str(out)
-    with _busy("comparing", quiet=as_json or not engines):
-        compared = [against(loaded, x, e, encoded=encoded) for e in dict.fromkeys(engines or ())]
+    with _progress("comparing", quiet=as_json or not engines) as advance:
+        compared = [against(loaded, x, e, encoded=encoded, progress=advance) for e in dict.fromkeys(engines or ())]
     if as_json:
         if compared:
             summary["against"] = [asdict(c) for c in compared]

@@ -75,11 +75,18 @@ class Comparison:
         return lines + ([f"and {len(found) - SHOWN} more (--json has all)"] if len(found) > SHOWN else [])
 
 
-def against(model: Model, x: NDArray[Any], engine: str, *, encoded: bool = False) -> Comparison:
+def against(
+    model: Model,
+    x: NDArray[Any],
+    engine: str,
+    *,
+    encoded: bool = False,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Comparison:
     """Count where an engine (one of ENGINES) decides otherwise than the integer network, each layer alone.
 
-    x: as for `hwq.run`. Raises ModelError where Brevitas has no finished run to load, VerifyError where the integer
-    network differs from the exact reference.
+    x: as for `hwq.run`. progress: told the frames done, all frames, and the engine. Raises ModelError where Brevitas
+    has no finished run to load, VerifyError where the integer network differs from the exact reference.
     """
     make, arithmetic = ENGINES[engine]
     real, lowered = read_qonnx(model.onnx_bytes, name=model.name), int_graph(model)
@@ -90,6 +97,8 @@ def against(model: Model, x: NDArray[Any], engine: str, *, encoded: bool = False
         frames = features(model, lowered, x[start : start + chunk], encoded, start)
         found = count_differences(real, lowered, [frames], values(frames), arithmetic)
         parts.append([replace(d, flips=tuple(replace(f, frame=f.frame + start) for f in d.flips)) for d in found])
+        if progress is not None:
+            progress(min(start + chunk, len(x)), len(x), engine)
     return Comparison(engine, len(x), tuple(map(_joined, zip(*parts, strict=True))))
 
 
