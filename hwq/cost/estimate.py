@@ -418,7 +418,7 @@ def scale_notes(design: Design) -> list[str]:
             equal = {"USE0": 0, "USE1": 0, "B_W": 0}
             plain = replace(i, params=tuple((k, equal.get(k, v)) for k, v in i.params), mems=())
             found.setdefault(i.layer, []).append(estimate_instance(i).lut - estimate_instance(plain).lut)
-        elif i.module == "hwq_scale" and i.int_param("M_W") > 2:
+        elif i.module == "hwq_scale" and i.int_param("M_W") > 2:  # one of 2 bits only widens or turns the sign
             found.setdefault(i.layer, []).append(estimate_instance(i).lut)
     more = {name: max(0.0, sum(luts)) for name, luts in found.items()}
     return [f"layer '{n}': its scales differ: about {lut:.0f} LUT more than equal ones" for n, lut in more.items()]

@@ -226,7 +226,9 @@ def export(
         design = minimal(fixed(design, depths), latency, depths)
         fig = figures(design)
     except CheckFailed as e:
-        raise FoldingError(f"{e}\ngive those FIFOs more beats in [depth] of {folding}") if depths else e from None
+        if not depths:
+            raise
+        raise FoldingError(f"{e}\ngive those FIFOs more beats in [depth] of {folding}") from None
     per_layer = estimate_design(design, board)
     total = {r: sum(c[r] for c in per_layer.values()) for r in board.capacity()}
     if not allow_overflow:

@@ -237,6 +237,10 @@ def shipped_recipes() -> tuple[str, ...]:
 
 
 def _find(name_or_path: str | Path) -> tuple[str, str]:
+    names = shipped_recipes()
+    if isinstance(name_or_path, str) and name_or_path in names:  # whatever the working directory holds of that name
+        file = resources.files("hwq_models") / "recipes" / f"{name_or_path}.toml"
+        return str(file), file.read_text()
     path = Path(name_or_path)
     if path.is_dir():
         path = path / "recipe.toml"
@@ -244,10 +248,6 @@ def _find(name_or_path: str | Path) -> tuple[str, str]:
         if not path.is_file():
             raise ConfigError(f"recipe file {path} does not exist")
         return str(path), path.read_text()
-    names = shipped_recipes()
-    if str(name_or_path) in names:
-        file = resources.files("hwq_models") / "recipes" / f"{name_or_path}.toml"
-        return str(file), file.read_text()
     near = difflib.get_close_matches(str(name_or_path), names, 1, 0.4)
     hint = f"; did you mean '{near[0]}'?" if near else ""
     raise ConfigError(f"no recipe '{name_or_path}'{hint} Shipped: {', '.join(names)}; or give the path of a .toml")

@@ -18,7 +18,7 @@ from hwq.passes.exact import common_step
 from hwq.passes.sums import add_values
 
 IntArray = NDArray[np.int64]
-WIDEST = 8  # bits of a weight with the scale of its input in it
+WIDEST = 8  # bits of a weight with the scale of its input in it: what a matrix unit takes (hwq.hw.units.MAX_W)
 
 
 def lower_matmul(b: Build, node: Node, op: ops.MatMul) -> Value:

@@ -24,9 +24,12 @@ from hwq.hw.fifos import high_water, minimal, resizable, with_depths
 from hwq.hw.layers import layers
 from hwq.hw.library import figures
 from hwq.hw.map import build
+from hwq.hw.units import MAX_W
 from hwq.passes import lower
+from hwq.passes.dense import WIDEST
 from hwq.tools.run import run
 from tests.conv_nets import ImageNet
+from tests.hw.graphs import mlp
 
 Z2 = targets.load("pynq-z2")
 
@@ -156,6 +159,16 @@ def test_inputs_too_wide_for_a_matrix_unit_are_refused_with_the_layer() -> None:
     graph = lower(read_qonnx(net.bytes()))
     with pytest.raises(UnsupportedOp, match=r"layer 'fc0': 4-bit weights on 18-bit inputs.* at most 8 and 16: put a"):
         build(graph, {la.name: Fold(1, 1) for la in layers(graph)}, Z2)
+
+
+def test_accumulators_wider_than_a_matrix_unit_has_are_refused_with_the_layer() -> None:
+    graph = mlp([2048, 2], [8], [16], argmax=False)
+    with pytest.raises(UnsupportedOp, match=r"layer 'fc0': accumulators of 3\d bits; a matrix unit has at most 32"):
+        build(graph, {la.name: Fold(1, 1) for la in layers(graph)}, Z2)
+
+
+def test_lowering_makes_no_weights_that_a_matrix_unit_does_not_take() -> None:
+    assert WIDEST == MAX_W  # one fact in two places: the passes know no hardware
 
 
 @pytest.mark.sim

@@ -117,3 +117,11 @@ def test_the_hash_of_a_recipe_follows_every_value_but_the_float_baselines():
     assert r.config_hash() == load_recipe("digits-mlp").config_hash()
     assert r.config_hash() != load_recipe("digits-mlp", {"train.seed": 2}).config_hash()
     assert r.config_hash() == load_recipe("digits-mlp", {"float.epochs": 3}).config_hash()
+
+
+def test_the_name_of_a_shipped_recipe_is_that_recipe_whatever_the_folder_holds(tmp_path, monkeypatch):
+    (tmp_path / "digits-mlp").mkdir()
+    (tmp_path / "digits-mlp" / "recipe.toml").write_text(load_recipe("jsc-mlp-mixed").to_toml())
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe("digits-mlp").name == "digits-mlp"
+    assert load_recipe("./digits-mlp").name == load_recipe(tmp_path / "digits-mlp").name == "jsc-mlp-mixed"
