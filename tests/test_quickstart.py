@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hwq.nn.recipe import load_recipe
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -47,8 +49,10 @@ def test_every_command_for_convolutional_networks_works(tmp_path):
 @pytest.mark.train
 @pytest.mark.sim
 def test_the_recipe_of_the_page_on_recipes_goes_all_the_way(tmp_path):
-    (recipe,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "recipes.md").read_text(), re.S)
+    recipe, variant = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "recipes.md").read_text(), re.S)
     (tmp_path / "shapes-small.toml").write_text(recipe)
+    (tmp_path / "resnet8-small.toml").write_text(variant)
+    assert load_recipe(tmp_path / "resnet8-small.toml").name == "resnet8-small"
     lines = [
         "hwq train shapes-small.toml",
         "hwq export runs/shapes-small --target pynq-z2 -o build",

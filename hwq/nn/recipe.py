@@ -211,11 +211,7 @@ def load_recipe(name_or_path: str | Path, overrides: dict[str, Any] | None = Non
     overrides: dotted keys, e.g. {"train.epochs": 3, "layers.0.weight_bits": 2}; text values are read as TOML.
     Raises ConfigError listing everything that is wrong.
     """
-    path, text = _find(name_or_path)
-    try:
-        body = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as e:
-        raise ConfigError(f"{path}: not valid TOML: {e}") from None
+    path, body = _read(name_or_path)
     for key, value in (overrides or {}).items():
         _override(body, key, value)
     return parse_recipe(body, str(path))
@@ -234,6 +230,49 @@ def shipped_recipes() -> tuple[str, ...]:
     """Names of the recipes that come with hwq."""
     folder = resources.files("hwq_models") / "recipes"
     return tuple(sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")))
+
+
+def _read(name_or_path: str | Path, above: tuple[str, ...] = ()) -> tuple[str, dict[str, Any]]:
+    """Place and keys of a recipe; where it names a base, its keys over those of the base."""
+    path, text = _find(name_or_path)
+    try:
+        body = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as e:
+        raise ConfigError(f"{path}: not valid TOML: {e}") from None
+    if path in above:
+        raise ConfigError(f"{path}: is its own base: {' -> '.join((*above, path))}")
+    base = body.pop("base", None)
+    if base is None:
+        return path, body
+    if not isinstance(base, str):
+        raise ConfigError(f"{path}: base: a shipped recipe or the path of a .toml is needed, got {base!r}")
+    found = base if base in shipped_recipes() else Path(path).parent / base
+    return path, _merged(_read(found, (*above, path))[1], body, path)
+
+
+def _merged(base: dict[str, Any], body: dict[str, Any], place: str) -> dict[str, Any]:
+    """Tables key by key, layers by their name; any other value replaces the one of the base."""
+    out = dict(base)
+    for key, value in body.items():
+        old = base.get(key)
+        if isinstance(value, dict) and isinstance(old, dict):
+            value = _merged(old, value, place)
+        elif key == "layers" and isinstance(value, list) and isinstance(old, list):
+            value = _merged_layers(old, value, place)
+        out[key] = value
+    return out
+
+
+def _merged_layers(base: list[dict[str, Any]], changes: list[Any], place: str) -> list[dict[str, Any]]:
+    by_name = dict(zip(topology.names((n.get("kind"), n.get("name")) for n in base), base, strict=True))
+    for change in changes:
+        name = str(change.get("name")) if isinstance(change, dict) else None
+        if name not in by_name:
+            near = difflib.get_close_matches(str(name), by_name, 1, 0.5)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise ConfigError(f"{place}: layer {name!r} is not in the base{hint} Its layers: {', '.join(by_name)}")
+        by_name[name] = {**by_name[name], **change}
+    return list(by_name.values())
 
 
 def _find(name_or_path: str | Path) -> tuple[str, str]:

@@ -19,7 +19,8 @@ No torch here: the nets are built from these tables in hwq_models.nets.cnn.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -182,16 +183,23 @@ def legal_keys(kind: str) -> tuple[str, ...]:
     return tuple(f.alias or n for n, f in Layer.model_fields.items() if n in legal)
 
 
+def names(layers: Iterable[tuple[str | None, str | None]]) -> tuple[str, ...]:
+    """A name for each layer, given as (kind, its own name or None): fc1, conv1, conv2, pool1 ... unless named."""
+    out: list[str] = []
+    count: Counter[str] = Counter()
+    for kind, name in layers:
+        prefix = _PREFIX.get(kind or "dense", kind or "dense")
+        count[prefix] += 1
+        out.append(name or f"{prefix}{count[prefix]}")
+    return tuple(out)
+
+
 def filled(layers: Sequence[Layer], defaults: LayerDefaults) -> tuple[Layer, ...]:
-    """The layers with every default written in and a name each: fc1, conv1, conv2, pool1 ... unless named."""
+    """The layers with every default written in and a name each."""
     out: list[Layer] = []
-    count: dict[str, int] = {}
-    for layer in layers:
+    for layer, name in zip(layers, names((n.kind, n.name) for n in layers), strict=True):
         kind = layer.kind or "dense"
         own = layer.model_dump(exclude_none=True, by_alias=True)
-        prefix = _PREFIX.get(kind, kind)
-        count[prefix] = count.get(prefix, 0) + 1
-        name = layer.name or f"{prefix}{count[prefix]}"
         values = defaults.model_dump()
         legal = set(legal_keys(kind))
         if kind not in MATRIX_KINDS:
@@ -215,9 +223,9 @@ def sources(layers: Sequence[Layer]) -> tuple[tuple[str, ...], ...]:
 def check(layers: Sequence[Layer], own: Sequence[Layer], input_bipolar: bool) -> list[str]:
     """Everything that is wrong with the wiring of `layers` (filled), one line each; `own`: as the user wrote them."""
     wrong = [line for i, layer in enumerate(own) for line in _check_keys(i, layer)]
-    names = [str(n.name) for n in layers]
-    wrong += [f"layers: the name '{n}' is used twice" for n in sorted({n for n in names if names.count(n) > 1})]
-    wrong += [f"layers: the name '{INPUT}' is taken by the input frame"] if INPUT in names else []
+    taken = [str(n.name) for n in layers]
+    wrong += [f"layers: the name '{n}' is used twice" for n in sorted({n for n in taken if taken.count(n) > 1})]
+    wrong += [f"layers: the name '{INPUT}' is taken by the input frame"] if INPUT in taken else []
     if wrong:
         return wrong
     grid: dict[str, str] = {INPUT: "bipolar" if input_bipolar else "zero"}
@@ -225,7 +233,7 @@ def check(layers: Sequence[Layer], own: Sequence[Layer], input_bipolar: bool) ->
     for i, (layer, froms) in enumerate(zip(layers, sources(layers), strict=True)):
         where, last = f"layers.{i} ('{layer.name}')", i == len(layers) - 1
         known = [f for f in froms if f in grid]
-        wrong += [_unknown_source(where, f, grid, names) for f in froms if f not in grid]
+        wrong += [_unknown_source(where, f, grid, taken) for f in froms if f not in grid]
         used |= set(froms)
         if len(froms) > 1 and layer.join is None:
             wrong.append(f'{where}: takes {len(froms)} layers; say join = "add" or "concat"')
@@ -239,7 +247,7 @@ def check(layers: Sequence[Layer], own: Sequence[Layer], input_bipolar: bool) ->
             )
         grid[str(layer.name)], problem = _grid(layer, [grid[f] for f in known], layers[:i], last)
         wrong += [f"{where}: {problem}"] if problem else []
-    idle = [n for n in names[:-1] if n not in used]
+    idle = [n for n in taken[:-1] if n not in used]
     wrong += [f"layers: '{n}' feeds nothing; name it in a later layer's 'from', or leave it out" for n in idle]
     return wrong
 

@@ -125,3 +125,45 @@ def test_the_name_of_a_shipped_recipe_is_that_recipe_whatever_the_folder_holds(t
     monkeypatch.chdir(tmp_path)
     assert load_recipe("digits-mlp").name == "digits-mlp"
     assert load_recipe("./digits-mlp").name == load_recipe(tmp_path / "digits-mlp").name == "jsc-mlp-mixed"
+
+
+def test_a_recipe_takes_from_its_base_what_it_does_not_set(tmp_path):
+    base = load_recipe("cifar10-resnet8-mixed")
+    (tmp_path / "mine.toml").write_text(
+        'name = "mine"\nbase = "cifar10-resnet8-mixed"\ntrain.epochs = 3\nlayers = [{ name = "fc", weight_bits = 8 }]'
+    )
+    (tmp_path / "again.toml").write_text('name = "again"\nbase = "mine.toml"\nquant.weight_bits = 2\n')
+    r = load_recipe(tmp_path / "again.toml")
+    assert (r.name, r.quant.weight_bits, r.train.epochs, r.layers[-1].weight_bits) == ("again", 2, 3, 8)
+    changed = {
+        "name": base.name,
+        "quant": base.quant,
+        "train": r.train.model_copy(update={"epochs": base.train.epochs}),
+        "layers": (*r.layers[:-1], base.layers[-1]),
+    }
+    assert r.model_copy(update=changed) == base
+
+
+def test_a_layer_without_a_name_is_changed_by_the_one_it_gets(tmp_path):
+    (tmp_path / "x.toml").write_text('name = "x"\nbase = "digits-mlp"\nlayers = [{ name = "fc2", act_bits = 1 }]')
+    first, second, third = load_recipe("digits-mlp").layers
+    second = second.model_copy(update={"name": "fc2", "act_bits": 1})
+    assert load_recipe(tmp_path / "x.toml").layers == (first, second, third)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('base = "digits-mlp"\nlayers = [{ name = "fc", out = 3 }]', "'fc' is not in the base; did you mean 'fc"),
+        ('base = "digits-mlp"\nlayers = [{ out = 3 }]', "'None' is not in the base"),
+        ('base = "none.toml"', "none.toml does not exist"),
+        ('base = "cifar10-resnet"', "no recipe"),
+        ('base = 3', "base: a shipped recipe or the path of a .toml is needed, got 3"),
+        ('base = "mine.toml"', "is its own base"),
+    ],
+)
+def test_a_base_that_does_not_fit_is_refused(tmp_path, text, says):
+    (tmp_path / "mine.toml").write_text(f'name = "mine"\n{text}\n')
+    with pytest.raises(ConfigError) as e:
+        load_recipe(tmp_path / "mine.toml")
+    assert says in str(e.value)
