@@ -266,24 +266,29 @@ def slide(
     return Instance(name, "hwq_slide", tuple(params.items()), name)
 
 
-def pool(name: str, lanes: int, n: int, bits: int, total: int = 0, chunks: int = 1) -> Instance:
-    """hwq_pool: the maximum, or (total > 0 bits) the sum, of n; with chunks > 1 hwq_total over n positions."""
+def pool(name: str, lanes: int, n: int, bits: int, total: int = 0, chunks: int = 1, taps: int = 1) -> Instance:
+    """hwq_pool: the maximum, or (total > 0 bits) the sum, of n beats of `taps` each; with chunks > 1 hwq_total over n
+    positions.
+    """
     base = {"LANES": lanes, "X_W": bits, "X_SIGNED": 0, "Y_W": total or bits}
-    own = {"N": n, "KIND": int(total > 0)} if chunks == 1 else {"CHUNKS": chunks, "POSITIONS": n, "STYLE": 1}
+    if chunks == 1:
+        own = {"N": n, "KIND": int(total > 0), "TAPS": taps, "PIPE": pipeline.pool_pipe(taps, total or bits, 100)}
+    else:
+        own = {"CHUNKS": chunks, "POSITIONS": n, "STYLE": 1}
     params = base | own
     return Instance(name, "hwq_total" if chunks > 1 else "hwq_pool", tuple(params.items()), name)
 
 
-def vvu(name: str, pe: int, nf: int, sf: int, w_bits: int, x_bits: int, style: int = 1) -> Instance:
+def vvu(name: str, pe: int, nf: int, sf: int, w_bits: int, x_bits: int, style: int = 1, simd: int = 1) -> Instance:
     """hwq_vvu with random weights on unsigned inputs."""
     rng = np.random.default_rng(9)
-    w, _ = _weights(rng, pe * nf, sf, w_bits, 1.0)
+    w, _ = _weights(rng, pe * nf, sf * simd, w_bits, 1.0)
     kind = {1: 1, 2: 2}.get(w_bits, 0)
-    acc = x_bits + w_bits + (sf - 1).bit_length()
-    params = {"PE": pe, "SF": sf, "NF": nf, "W_BITS": w_bits, "W_KIND": kind, "X_BITS": x_bits, "X_SIGNED": 0,
-              "ACC_W": acc, "STYLE": style, "PIPE": pipeline.mvu_pipe(1, w_bits, kind, x_bits, sf, 1, 100),
-              "W_FILE": "w.mem"}  # fmt: skip
-    rows = memory.vvu_rows(w, pe, w_bits, kind)
+    acc = x_bits + w_bits + (sf * simd - 1).bit_length()
+    params = {"PE": pe, "SIMD": simd, "SF": sf, "NF": nf, "W_BITS": w_bits, "W_KIND": kind, "X_BITS": x_bits,
+              "X_SIGNED": 0, "ACC_W": acc, "STYLE": style,
+              "PIPE": pipeline.mvu_pipe(simd, w_bits, kind, x_bits, sf, 1, 100), "W_FILE": "w.mem"}  # fmt: skip
+    rows = memory.mvu_rows(w, pe, simd, w_bits, kind)
     return Instance(name, "hwq_vvu", tuple(params.items()), name, (MemFile("w.mem", rows),))
 
 
@@ -370,13 +375,16 @@ MODULES = (  # those that few networks need, one by one
             (1, 4, 4), (16, 4, 1), (8, 4, 2), (4, 9, 8), (2, 4, 4, 6), (8, 9, 8, 12), (16, 16, 4, 8),
             (4, 64, 4, 10, 16),
             (8, 49, 2, 8, 4), (1, 64, 8, 14, 64), (16, 25, 4, 9, 2), (64, 4, 1), (4, 4, 8), (16, 64, 4, 10, 4),
+            (16, 1, 4, 0, 1, 4), (64, 1, 1, 0, 1, 4), (8, 1, 8, 0, 1, 9), (4, 3, 4, 0, 1, 3), (16, 1, 2, 0, 1, 9),
+            (8, 1, 4, 8, 1, 9), (4, 5, 6, 11, 1, 5), (16, 2, 1, 0, 1, 2),
         ])
     ),
     *(
         vvu(f"vvu{k}", *p)
         for k, p in enumerate([
             (1, 32, 9, 4, 4), (4, 8, 9, 4, 4), (16, 2, 9, 2, 4), (8, 4, 25, 8, 8), (4, 16, 9, 1, 2),
-            (16, 8, 9, 4, 4, 2), (8, 1, 9, 3, 4),
+            (16, 8, 9, 4, 4, 2), (8, 1, 9, 3, 4), (16, 1, 3, 4, 4, 1, 3), (8, 1, 5, 8, 8, 1, 5), (32, 1, 3, 2, 4, 1, 3),
+            (16, 1, 1, 4, 4, 1, 9), (32, 1, 1, 2, 2, 1, 9), (8, 1, 1, 3, 8, 1, 9),
         ])
     ),
     *(

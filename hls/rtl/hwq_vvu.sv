@@ -1,8 +1,10 @@
 // hwq_vvu: depthwise matrix unit with its weight store: every lane has its own input and kernel.
-//   Function    for each nf: y[pe] = sum over sf of W[nf*PE+pe, sf] * x[sf][pe], modulo 2^ACC_W
-//               (W_KIND 3: popcount of XNOR). Beats in: for nf, for sf, which is hwq_window with ORDER 1,
-//               SF = KH * KW kernel positions and NF = channels / PE. One beat of PE accumulators per nf.
-//   Memory      W_FILE, row nf*SF + sf; W[nf*PE+pe, sf] at bit pe * W_BITS.
+//   Function    for each nf: y[pe] = sum over sf, simd of W[nf*PE+pe, sf*SIMD+simd] * x[sf][simd][pe],
+//               modulo 2^ACC_W (W_KIND 3: popcount of XNOR); columns of W are the KH * KW = SF * SIMD
+//               kernel positions. Beats in: for nf, for sf, of SIMD pixels of PE channels: hwq_window with
+//               ORDER 1 where SIMD = 1, NF = channels / PE; hwq_slide with TAPS = SIMD and NF = 1 otherwise.
+//               One beat of PE accumulators per nf.
+//   Memory      W_FILE, row nf*SF + sf; W[nf*PE+pe, sf*SIMD+simd] at bit (pe*SIMD + simd) * W_BITS.
 //               W_KIND 0: two's complement; 1 and 3: 1 is +1, 0 is -1; 2: two's complement, no -2.
 //   Latency     PIPE cycles from the last beat of a kernel; 1 beat in per cycle. Class reduce(PIPE, SF).
 //   Handshake   s_axis_tready is combinational in m_axis_tready through the stages; m_axis_tvalid is early.
@@ -11,6 +13,7 @@
 //   Reset       valid bits, counters and the accumulator.
 module hwq_vvu #(
   parameter int unsigned PE       = 2,
+  parameter int unsigned SIMD     = 1,
   parameter int unsigned SF       = 9,
   parameter int unsigned NF       = 2,
   parameter int unsigned W_BITS   = 4,
@@ -22,33 +25,33 @@ module hwq_vvu #(
   parameter int unsigned PIPE     = 3,
   parameter string       W_FILE   = "w.hex"
 ) (
-  input  logic                 clk,
-  input  logic                 rst_n,       // synchronous, active low
-  input  logic [PE*X_BITS-1:0] s_axis_tdata,
-  input  logic                 s_axis_tvalid,
-  output logic                 s_axis_tready,
-  output logic [PE*ACC_W-1:0]  m_axis_tdata,
-  output logic                 m_axis_tvalid,
-  input  logic                 m_axis_tready
+  input  logic                      clk,
+  input  logic                      rst_n,  // synchronous, active low
+  input  logic [SIMD*PE*X_BITS-1:0] s_axis_tdata,
+  input  logic                      s_axis_tvalid,
+  output logic                      s_axis_tready,
+  output logic [PE*ACC_W-1:0]       m_axis_tdata,
+  output logic                      m_axis_tvalid,
+  input  logic                      m_axis_tready
 );
   localparam int unsigned DEPTH  = NF * SF;
   localparam int unsigned ADDR_W = DEPTH > 1 ? $clog2(DEPTH) : 1;
   localparam int unsigned CUTS   = SF > 1 ? PIPE - 2 : PIPE - 1;
   localparam int unsigned STAGES = SF > 1 ? PIPE - 1 : PIPE;
 
-  if (PE < 1 || SF < 1 || NF < 1 || ACC_W < 1 || ACC_W > 32) begin : gen_bad_size
-    $error("hwq_vvu: PE=%0d, SF=%0d, NF=%0d, ACC_W=%0d must be at least 1, ACC_W at most 32",
-           PE, SF, NF, ACC_W);
+  if (PE < 1 || SIMD < 1 || SF < 1 || NF < 1 || ACC_W < 1 || ACC_W > 32) begin : gen_bad_size
+    $error("hwq_vvu: PE=%0d, SIMD=%0d, SF=%0d, NF=%0d, ACC_W=%0d must be at least 1, ACC_W at most 32",
+           PE, SIMD, SF, NF, ACC_W);
   end
   if (PIPE < 3) begin : gen_bad_pipe
     $error("hwq_vvu: PIPE=%0d, must be at least 3", PIPE);
   end
 
-  logic [STAGES-1:0]         load;          // enable of stage i + 1
-  logic                      take, beat_valid, beat_ready, last, leave, out_load;
-  logic [PE-1:0][X_BITS-1:0] x_q;
-  logic [PE-1:0][W_BITS-1:0] w;
-  logic [ADDR_W-1:0]         addr;
+  logic [STAGES-1:0]                   load; // enable of stage i + 1
+  logic                                take, beat_valid, beat_ready, last, leave, out_load;
+  logic [SIMD-1:0][PE-1:0][X_BITS-1:0] x_q;
+  logic [PE-1:0][SIMD-1:0][W_BITS-1:0] w;
+  logic [ADDR_W-1:0]                   addr;
 
   hwq_pipe #(.STAGES(STAGES)) u_pipe (
     .clk, .rst_n, .s_valid(s_axis_tvalid), .s_ready(s_axis_tready),
@@ -59,15 +62,19 @@ module hwq_vvu #(
   always_ff @(posedge clk) if (take) x_q <= s_axis_tdata;
 
   hwq_count #(.COUNT(DEPTH)) u_addr (.clk, .rst_n, .advance(take), .index(addr));
-  hwq_rom #(.DATA_W(PE * W_BITS), .DEPTH(DEPTH), .STYLE(STYLE), .INIT_FILE(W_FILE)) u_weights (
+  hwq_rom #(.DATA_W(PE * SIMD * W_BITS), .DEPTH(DEPTH), .STYLE(STYLE), .INIT_FILE(W_FILE)) u_weights (
     .clk, .en(take), .addr, .data(w)
   );
   for (genvar pe = 0; pe < PE; pe++) begin : gen_lane
+    logic [SIMD-1:0][X_BITS-1:0] x;
+    for (genvar i = 0; i < SIMD; i++) begin : gen_tap
+      assign x[i] = x_q[i][pe];
+    end
     hwq_vvu_lane #(
-      .W_BITS(W_BITS), .W_KIND(W_KIND), .X_BITS(X_BITS), .X_SIGNED(X_SIGNED), .CONST(DEPTH == 1),
+      .SIMD(SIMD), .W_BITS(W_BITS), .W_KIND(W_KIND), .X_BITS(X_BITS), .X_SIGNED(X_SIGNED), .CONST(DEPTH == 1),
       .Y_W(ACC_W), .CUTS(CUTS), .HOLD(DEPTH > 1 && STYLE != 1), .SUM(SF > 1)
     ) u_lane (
-      .clk, .rst_n, .en(load[1 +: CUTS]), .x(x_q[pe]), .w(w[pe]), .leave, .last, .out_load,
+      .clk, .rst_n, .en(load[1 +: CUTS]), .x, .w(w[pe]), .leave, .last, .out_load,
       .y(m_axis_tdata[pe*ACC_W +: ACC_W])
     );
   end

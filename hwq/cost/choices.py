@@ -106,7 +106,7 @@ def choices(graph: Graph, target: Target, clock_mhz: float) -> tuple[tuple[Choic
 
 def _choices(graph: Graph, layer: Layer, cut: set[str], target: Target, clock_mhz: float) -> Choices:
     """Every folding that the mapping takes."""
-    dense = layer.mat is not None and not layer.depthwise
+    dense = not layer.lanewise
     form = _form(graph, layer) if dense else (0, 0)
     folds: list[Fold] = []
     costs: list[Floats] = []
@@ -121,8 +121,8 @@ def _choices(graph: Graph, layer: Layer, cut: set[str], target: Target, clock_mh
                     cost[:, k] = _sum(_mapped(graph, layer, some[k], cut, target, clock_mhz)) - after
                 cost += after[:, None]
             else:
-                some = [Fold(pe, 1)]
-                cost = _sum(_mapped(graph, layer, some[0], cut, target, clock_mhz))[:, None]
+                some = [Fold(pe, simd) for simd in layer.simds_at(pe)]
+                cost = np.stack([_sum(_mapped(graph, layer, f, cut, target, clock_mhz)) for f in some], axis=1)
         except FoldingError as e:
             refusal = e
             continue

@@ -79,9 +79,7 @@ def _mvu(i: Instance) -> tuple[ft.Features, float]:
         pe, simd, sf, nf, w_bits, kind, p("X_BITS"), bool(p("X_SIGNED")), p("ACC_W"), p("PIPE"), rom, block
     )
     if depth == 1:
-        codes = _codes(i, 0, pe * simd, w_bits).reshape(pe, simd)
-        w = codes.astype(np.int64) * 2 - 1 if kind in (1, 3) else bits.decode(codes, w_bits, True)
-        start, chain, tree = ft.const_counts(w, w_bits, kind, p("X_BITS"), bool(p("X_SIGNED")), p("ACC_W"))
+        start, chain, tree = _constants(i)
         f |= {
             "terms": 0,
             "above": 0,
@@ -244,21 +242,35 @@ def _add(i: Instance) -> ft.Features:
 
 def _vvu(i: Instance) -> tuple[ft.Features, float]:
     p = i.int_param
-    pe, w_bits = p("PE"), p("W_BITS")
+    pe, simd, w_bits, kind, acc = p("PE"), p("SIMD"), p("W_BITS"), p("W_KIND"), p("ACC_W")
     depth = p("SF") * p("NF")
     block = p("STYLE") == 2 and depth > 1
-    columns = _columns(i, 0, pe * w_bits)
-    terms, above, _, multiples = ft.dot_counts(1, w_bits, p("W_KIND"), p("X_BITS"), bool(p("X_SIGNED")), p("ACC_W"))
+    columns = _columns(i, 0, pe * simd * w_bits)
+    terms, above, tree, multiples = ft.dot_counts(simd, w_bits, kind, p("X_BITS"), bool(p("X_SIGNED")), acc)
     f = {
         "one": 1.0,
         "stages": float(p("PIPE")),
         "address": float(ft.clog2(depth)),
         "beat": float(ft.clog2(p("SF"))),
         "terms": float(pe * (terms + above + multiples)),
-        "acc": float(pe * p("ACC_W")),
+        "tree": float(pe * tree),
+        "constants": 0.0,
+        "acc": float(pe * acc * (p("SF") > 1)),
+        "out": float(pe * acc),
         "rom": 0.0 if block else ft.rom_luts(columns),
     }
+    if depth == 1:
+        f |= {"terms": 0.0, "tree": 0.0, "constants": float(sum(_constants(i)))}
     return f, _rom_blocks(columns) if block else 0.0
+
+
+def _constants(i: Instance) -> tuple[Any, Any, Any]:
+    """`const_counts` of a matrix unit whose weights are constants."""
+    p = i.int_param
+    pe, simd, w_bits, kind = p("PE"), p("SIMD"), p("W_BITS"), p("W_KIND")
+    codes = _codes(i, 0, pe * simd, w_bits).reshape(pe, simd)
+    w = codes.astype(np.int64) * 2 - 1 if kind in (1, 3) else bits.decode(codes, w_bits, True)
+    return ft.const_counts(w, w_bits, kind, p("X_BITS"), bool(p("X_SIGNED")), p("ACC_W"))
 
 
 def _table(i: Instance) -> tuple[ft.Features, float]:
@@ -326,9 +338,13 @@ def features(i: Instance) -> tuple[ft.Features, float]:
         case "hwq_vvu":
             return _vvu(i)
         case "hwq_pool":
-            lanes, x_w, y_w = p("LANES"), p("X_W"), p("Y_W")
+            lanes, x_w, y_w, taps = p("LANES"), p("X_W"), p("Y_W"), p("TAPS")
+            compares = lanes * (taps - 1) * (p("KIND") == 0)
             return {
                 "one": 1.0,
+                "tap_max": float(compares * x_w),
+                "tap_compare": float(compares * x_w * (x_w > 2)),
+                "tap_sum": float(lanes * (taps - 1) * y_w * (p("KIND") == 1)),
                 "count": float(ft.clog2(p("N"))),
                 "max": float(lanes * x_w * (p("KIND") == 0)),
                 "compare": float(lanes * x_w * (p("KIND") == 0 and x_w > 2)),

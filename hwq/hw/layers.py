@@ -80,11 +80,24 @@ class Layer:
 
     def lanes(self, fold: Fold) -> int:
         """Values a beat on the way in: SIMD of a matrix op, a pixel at the most; PE where channels go their own way."""
-        return fold.pe if self.mat is None or self.depthwise else min(fold.simd, self.channels)
+        return fold.pe if self.lanewise else min(fold.simd, self.channels)
+
+    @property
+    def lanewise(self) -> bool:
+        """Whether every channel goes its own way: PE is the lanes, SIMD positions of the window."""
+        return self.mat is None or self.depthwise
+
+    def simds_at(self, pe: int) -> tuple[int, ...]:
+        """Legal SIMD beside a PE: several positions of a window a beat are whole pixels."""
+        return self.simds if not self.lanewise or pe == self.channels else (1,)
+
+    def pixels(self, fold: Fold) -> int:
+        """Pixels of a window a beat."""
+        return fold.simd if self.lanewise else max(1, fold.simd // self.channels)
 
     def cycles(self, fold: Fold) -> int:
         """Cycles a frame: of the work, or of what comes in."""
-        if self.slide is not None and fold.simd > self.channels:
+        if self.slide is not None and self.pixels(fold) > 1:
             return slide_cycles(self.slide, fold.cycles(self.rows, self.cols))
         return max(fold.cycles(self.rows, self.cols, self.vectors), self.inputs * self.channels // self.lanes(fold))
 
@@ -161,15 +174,16 @@ def _layer(graph: Graph, nodes: list[Node], taken: set[str], problems: list[str]
             depthwise = _is_depthwise(op, cols, rows)
             if depthwise:
                 cols = op.taps
+                simds = divisors(op.taps)
             else:
                 simds = divisors(x.channels)
-                if window is not None and isinstance(window.op, Window):
-                    slide = geometry(window.op, x.shape)
+                if window is not None:
                     simds += tuple(x.channels * t for t in divisors(op.taps)[1:])
             if depthwise and cols > 1 and window is None:
                 problems.append(f"node '{main.name}': a depthwise matrix op needs a Window of its own before it")
         case Pool(size=size):
             cols = size
+            simds = divisors(size)
             if window is None:
                 problems.append(f"node '{main.name}': a Pool needs a Window of its own before it")
         case Window():
@@ -178,6 +192,8 @@ def _layer(graph: Graph, nodes: list[Node], taken: set[str], problems: list[str]
             vectors = positions(x)
         case Concat():
             pes = divisors(math.gcd(*(graph.tensor(t).channels for t in main.inputs)))
+    if window is not None and isinstance(window.op, Window):
+        slide = geometry(window.op, x.shape)
     return Layer(name, window, head, post, rows, cols, vectors, pes, simds, x.channels, positions(x), depthwise, slide)
 
 

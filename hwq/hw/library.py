@@ -38,7 +38,7 @@ def timing(instance: Instance) -> Timing:
         case "hwq_concat":
             return Timing("concat", n=p("A"), m=p("B"))
         case "hwq_pool":
-            return Timing("reduce", d=1, n=p("N"))
+            return Timing("reduce", d=p("PIPE"), n=p("N"))
         case "hwq_total":
             return Timing("reduce", d=1, n=p("POSITIONS") * p("CHUNKS"), m=p("CHUNKS"))
         case "hwq_threshold" | "hwq_requant" | "hwq_table" | "hwq_scale" | "hwq_add":

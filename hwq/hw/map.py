@@ -17,6 +17,7 @@ from hwq.targets import Target
 
 MAX_TDATA_BITS = 1024
 _PIXELS = "the channels of a pixel, nor is it whole pixels that divide the window"
+_TAPS = "the positions of the window"
 
 
 def check_folds(found: tuple[Layer, ...], folds: Mapping[str, Fold]) -> None:
@@ -33,15 +34,21 @@ def check_folds(found: tuple[Layer, ...], folds: Mapping[str, Fold]) -> None:
         if f is None:
             wrong.append(f"layer '{layer.name}' has no folding")
             continue
+        columns = f"MW={layer.cols}" if layer.slide is None else _TAPS if layer.lanewise else _PIXELS
         for label, value, legal, whole in (
             ("PE", f.pe, layer.pes, f"MH={layer.rows}"),
-            ("SIMD", f.simd, layer.simds, f"MW={layer.cols}" if layer.slide is None else _PIXELS),
+            ("SIMD", f.simd, layer.simds, columns),
         ):
             if value not in legal:
                 wrong.append(
                     f"layer '{layer.name}': {label}={value} does not divide {whole}; "
                     f"legal {label}: {', '.join(map(str, legal))}"
                 )
+        if f.pe in layer.pes and f.simd in layer.simds and f.simd not in layer.simds_at(f.pe):
+            wrong.append(
+                f"layer '{layer.name}': SIMD={f.simd} positions of a window a cycle take whole pixels: "
+                f"PE={layer.channels}, or SIMD=1 with PE={f.pe}"
+            )
         if f.resource not in RESOURCE:
             wrong.append(f"layer '{layer.name}': resource '{f.resource}' is not one of {', '.join(RESOURCE)}")
         if f.memory not in STYLE:

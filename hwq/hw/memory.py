@@ -74,9 +74,11 @@ def threshold_rows(thresholds: IntArray, falling: NDArray[np.bool_] | None, lane
 
 
 def mvu_rows(weights: IntArray, pe: int, simd: int, w_bits: int, w_kind: int) -> str:
-    """W_FILE of hwq_mvu: row nf * SF + sf holds W[nf * PE + pe, sf * SIMD + simd] at bit (pe * SIMD + simd) * w_bits.
+    """W_FILE of hwq_mvu and hwq_vvu: row nf * SF + sf holds W[nf * PE + pe, sf * SIMD + simd] at bit
+    (pe * SIMD + simd) * w_bits.
 
-    weights: int64 [MH, MW]. w_kind 1, 3 (bipolar): one bit, 1 is +1, 0 is -1; else two's complement of w_bits.
+    weights: int64 [MH, MW]; of hwq_vvu [channels, kernel positions]. w_kind 1, 3 (bipolar): one bit, 1 is +1, 0 is -1;
+    else two's complement of w_bits.
     """
     w = np.asarray(weights, dtype=np.int64)
     mh, mw = w.shape
@@ -84,18 +86,6 @@ def mvu_rows(weights: IntArray, pe: int, simd: int, w_bits: int, w_kind: int) ->
         raise EmitError(f"PE={pe}, SIMD={simd} do not divide a {mh} x {mw} matrix")
     rows = w.reshape(mh // pe, pe, mw // simd, simd).transpose(0, 2, 1, 3).reshape(-1, pe * simd)
     return hex_rows((rows > 0).astype(np.uint64) if w_kind in (1, 3) else encode(rows, w_bits), w_bits)
-
-
-def vvu_rows(weights: IntArray, pe: int, w_bits: int, w_kind: int) -> str:
-    """W_FILE of hwq_vvu: row nf * SF + sf holds W[nf * PE + pe, sf] at bit pe * w_bits.
-
-    weights: int64 [C, SF], kernel positions in row-major order. Codes as mvu_rows. Raises EmitError if PE does not
-    divide C.
-    """
-    c, k = np.shape(weights)
-    w = _lanes_of(np.asarray(weights, dtype=np.int64), pe).transpose(0, 2, 1).reshape(-1, pe)  # [nf * SF, PE]
-    assert len(w) == c // pe * k
-    return hex_rows((w > 0).astype(np.uint64) if w_kind in (1, 3) else encode(w, w_bits), w_bits)
 
 
 def signed_digits(m: IntArray, bits: int) -> NDArray[np.int64]:

@@ -83,6 +83,12 @@ def table_pipe(entries: int, cf: int, clock_mhz: float) -> int:
     return 2 if clock_mhz > 150.0 and entries * cf > 256 else 1
 
 
+def pool_pipe(taps: int, y_bits: int, clock_mhz: float) -> int:
+    """Stages of hwq_pool: the tree over the taps of a beat, and one for the accumulator."""
+    levels = (taps - 1).bit_length()
+    return 1 + (_stages(levels, 3.0 + 0.1 * y_bits, clock_mhz) if levels else 0)
+
+
 def argmax_pipe(lanes: int, x_bits: int, cf: int, clock_mhz: float) -> int:
     """Stages of hwq_argmax: the tree over the lanes, and one for the running maximum if there is one."""
     levels = (lanes - 1).bit_length()

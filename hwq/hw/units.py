@@ -195,25 +195,26 @@ def _vvu(at: Site, end: End, node: Node) -> End:
     w, y = at.graph.array(op.weight), at.y(node)
     kind, w_bits = weight_form(op, w, layer.name)
     _check_widths(at, node, w_bits, end.bits)
-    nf = layer.rows // fold.pe
+    sf, nf = layer.cols // fold.simd, layer.rows // fold.pe
     path = f"mem/{layer.name}_w.mem"
     params: dict[str, Param] = {
         "PE": fold.pe,
-        "SF": layer.cols,
+        "SIMD": fold.simd,
+        "SF": sf,
         "NF": nf,
         "W_BITS": w_bits,
         "W_KIND": kind,
         "X_BITS": end.bits,
         "X_SIGNED": int(end.signed),
         "ACC_W": y.dtype.bits,
-        "STYLE": weight_style(fold.pe * w_bits, layer.cols * nf, fold.memory, at.target),
-        "PIPE": pipeline.mvu_pipe(1, w_bits, kind, end.bits, layer.cols, 1, at.clock_mhz),
+        "STYLE": weight_style(fold.pe * fold.simd * w_bits, sf * nf, fold.memory, at.target),
+        "PIPE": pipeline.mvu_pipe(fold.simd, w_bits, kind, end.bits, sf, 1, at.clock_mhz),
         "W_FILE": path,
     }
-    rows = memory.vvu_rows(w, fold.pe, w_bits, kind)
+    rows = memory.mvu_rows(w, fold.pe, fold.simd, w_bits, kind)
     return at.net.join(
-        end, at.name("vvu"), "hwq_vvu", layer.name, params, (MemFile(path, rows),),
-        tensor=y.name, bits=y.dtype.bits, signed=y.dtype.signed, beats=nf * layer.vectors, repeat=1,
+        end, at.name("vvu"), "hwq_vvu", layer.name, params, (MemFile(path, rows),), tensor=y.name, lanes=fold.pe,
+        bits=y.dtype.bits, signed=y.dtype.signed, beats=nf * layer.vectors, repeat=1,
     )  # fmt: skip
 
 
@@ -227,13 +228,13 @@ def window(at: Site, ends: list[End], node: Node, tag: str) -> End:
 
 def _window(at: Site, end: End, node: Node, passes: int, channels_first: bool) -> End:
     """hwq_window in front of a matrix op (window by window, `passes` times) or of a pooling (channels first);
-    hwq_slide where a matrix op takes several pixels a beat.
+    hwq_slide where a beat holds several pixels.
     """
     op, x, y = node.op, at.x(node), at.y(node)
     assert isinstance(op, Window)
     pixels, channels, taps = geometry(op, x.shape), x.channels, op.kernel[0] * op.kernel[1]
-    if at.layer.slide is not None and at.fold.simd > channels:
-        return _slide(at, end, y, pixels, op.value, at.fold.simd // channels, passes)
+    if at.layer.slide is not None and (several := at.layer.pixels(at.fold)) > 1:
+        return _slide(at, end, y, pixels, op.value, several, passes)
     g = replace(pixels, chunks=channels // end.lanes, passes=passes, channels_first=channels_first)
     return _sliding(
         at, end, at.name("window"), g, op.value, g.least_depth + g.frame_beats,
@@ -292,21 +293,24 @@ def _slide(at: Site, end: End, y: Tensor, g: Geometry, value: int, taps: int, pa
 
 def pool(at: Site, ends: list[End], node: Node, tag: str) -> End:
     """Window, then hwq_pool."""
-    op, y = node.op, at.y(node)
+    op, y, fold = node.op, at.y(node), at.fold
     assert isinstance(op, Pool)
     assert at.layer.window is not None
     end = _window(at, ends[0], at.layer.window, 1, channels_first=True)
+    beats = op.size // fold.simd
     params: dict[str, Param] = {
-        "LANES": end.lanes,
-        "N": op.size,
+        "LANES": fold.pe,
+        "TAPS": fold.simd,
+        "N": beats,
         "X_W": end.bits,
         "X_SIGNED": int(end.signed),
         "KIND": int(op.kind == "sum"),
         "Y_W": y.dtype.bits,
+        "PIPE": pipeline.pool_pipe(fold.simd, y.dtype.bits, at.clock_mhz),
     }
     return at.net.join(
-        end, at.name("pool"), "hwq_pool", at.layer.name, params,
-        tensor=y.name, bits=y.dtype.bits, signed=y.dtype.signed, beats=end.beats // op.size, repeat=1,
+        end, at.name("pool"), "hwq_pool", at.layer.name, params, tensor=y.name, lanes=fold.pe,
+        bits=y.dtype.bits, signed=y.dtype.signed, beats=end.beats // beats, repeat=1,
     )  # fmt: skip
 
 

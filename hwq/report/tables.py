@@ -249,12 +249,11 @@ def layer_facts(build: Build, layer: str) -> dict[str, object]:
     for i in instances:
         p = i["params"]
         if i["module"] in MATRICES:
-            simd = p.get("SIMD", 1)
             facts |= {
                 "rows": p["PE"] * p["NF"],
-                "cols": simd * p["SF"],
+                "cols": p["SIMD"] * p["SF"],
                 "pe": p["PE"],
-                "simd": simd,
+                "simd": p["SIMD"],
                 "weight_bits": p["W_BITS"],
                 "accumulator_bits": p["ACC_W"],
             }
@@ -277,9 +276,9 @@ def operation(instances: Sequence[Mapping[str, Any]]) -> str:
             case "mvu":
                 found.append(f"{p['PE'] * p['NF']} x {p['SIMD'] * p['SF']}")
             case "vvu":
-                found.append(f"{p['PE'] * p['NF']} x {p['SF']} depthwise")
+                found.append(f"{p['PE'] * p['NF']} x {p['SIMD'] * p['SF']} depthwise")
             case "pool":
-                found.append(f"{'sum' if p['KIND'] else 'maximum'} of {p['N']}")
+                found.append(f"{'sum' if p['KIND'] else 'maximum'} of {p['TAPS'] * p['N']}")
             case "total":
                 found.append(f"sum of {p['POSITIONS']}")
             case "spread":

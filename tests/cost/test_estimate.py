@@ -79,7 +79,7 @@ def designs() -> dict[str, tuple[Graph, Design]]:
     dense = mlp([512, 24, 8], [3, 2], [4, 4])
     folds = {"fc0": Fold(3, 8, memory="block"), "fc1": Fold(1, 3, memory="block")}
     image = integer(NETS["plain"]())
-    block = {la.name: Fold(la.pes[0], la.simds[-1], memory="block") for la in layers(image)}
+    block = {la.name: Fold(la.pes[0], la.simds_at(la.pes[0])[-1], memory="block") for la in layers(image)}
     return {"dense": (dense, build(dense, folds, Z2, 100)), "image": (image, build(image, block, Z2, 100))}
 
 

@@ -141,6 +141,48 @@ def test_an_image_network_is_exact_in_rtl_and_keeps_its_cycles(name: str, ii: in
     assert result.timing_equal or stall == "random"
 
 
+def lanewise() -> ImageNet:
+    """Depthwise convolution and both kinds of pooling, padded and not."""
+    net = ImageNet((4, 9, 8))
+    quantized(net, 4)
+    convolve(net, 4, group=4, pads=[1, 1, 1, 1])
+    quantized(net, 4)
+    net.then("MaxPool", kernel_shape=[3, 3], strides=[1, 1], pads=[1, 1, 1, 1])
+    net.then("AveragePool", kernel_shape=[2, 3], strides=[2, 1])
+    quantized(net, 3)
+    classify(net, 3)
+    return net
+
+
+@pytest.mark.sim
+@pytest.mark.parametrize("simds", [(3, 9, 2), (9, 3, 6)])
+def test_depthwise_convolutions_and_pools_take_several_positions_a_cycle(simds: tuple[int, ...], tmp_path: Path) -> None:
+    model, folding = tmp_path / "net.onnx", tmp_path / "folding.toml"
+    model.write_bytes(lanewise().bytes())
+    found = layers(lower(read_qonnx(model.read_bytes())))
+    folds = {la.name: Fold(la.pes[-1], la.simds[-1]) for la in found}
+    for la, simd in zip((la for la in found if la.lanewise and la.window), simds, strict=True):
+        folds[la.name] = Fold(4, simd)
+    folding.write_text(fold.dump(folds, "pynq-z2", 100.0))
+    out = export(model, folding=folding, out=tmp_path / "build")
+    for stall in ("none", "source", "sink", "random"):
+        result = simulate(out, frames=6, stall=stall)
+        assert result.mismatches == 0 and result.frames == 6
+        assert result.timing_equal or stall != "none"
+        if stall == "none":
+            assert result.ii_cycles == max(la.cycles(folds[la.name]) for la in found) == 224  # three beats a window
+
+
+def test_several_positions_a_cycle_are_whole_pixels() -> None:
+    graph = lower(read_qonnx(lanewise().bytes()))
+    folds = {la.name: Fold(la.pes[-1], la.simds[-1]) for la in layers(graph)}
+    first = layers(graph)[0].name
+    with pytest.raises(FoldingError, match=rf"layer '{first}': SIMD=9 positions .* whole pixels: PE=4, or SIMD=1 with PE=2"):
+        build(graph, folds | {first: Fold(2, 9)}, Z2)
+    with pytest.raises(FoldingError, match=rf"layer '{first}': SIMD=2 does not divide the positions .* legal SIMD: 1, 3, 9"):
+        build(graph, folds | {first: Fold(4, 2)}, Z2)
+
+
 @pytest.mark.sim
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["residual", "unequal"])

@@ -42,7 +42,7 @@ def test_hardware_equals_the_integer_model_of_any_network_at_any_folding(
     net, frames = case
     blob = net.bytes()
     folds = {
-        la.name: Fold(data.draw(st.sampled_from(la.pes)), data.draw(st.sampled_from(la.simds)))
+        la.name: Fold(pe := data.draw(st.sampled_from(la.pes)), data.draw(st.sampled_from(la.simds_at(pe))))
         for la in layers(lower(read_qonnx(blob)))
     }
     if not folds:

@@ -20,7 +20,7 @@ def residual(skip_depth: int) -> Design:
 
     parts = [part("in", "hwq_edge_in", DATA_W=4, BEATS=16), part("fork", "hwq_fork", DATA_W=4),
              part("relay", "hwq_relay", DATA_W=4), part("window", "hwq_window", **WINDOW),
-             part("pool", "hwq_pool", LANES=1, N=9, X_W=4, X_SIGNED=0, KIND=0, Y_W=4),
+             part("pool", "hwq_pool", LANES=1, TAPS=1, N=9, X_W=4, X_SIGNED=0, KIND=0, Y_W=4, PIPE=1),
              part("relay2", "hwq_relay", DATA_W=4), part("skip", "hwq_fifo", DATA_W=4, DEPTH=skip_depth, STYLE=0),
              part("join", "hwq_join", S0_W=4, S1_W=4),
              part("add", "hwq_add", PE=1, CF=1, X0_W=4, X0_SIGNED=0, X1_W=4, X1_SIGNED=0, USE0=0, USE1=0, B_W=0, Y_W=5,

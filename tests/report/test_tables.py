@@ -127,9 +127,9 @@ def test_a_damaged_instance_file_is_named_with_the_way_out(tmp_path):
 
 OPERATIONS = [
     ([mvu("m", "l", 4, 8, 16, 4)], "32 x 64"),
-    ([instance("v", "hwq_vvu", "l", PE=2, NF=3, SF=9)], "6 x 9 depthwise"),
-    ([instance("w", "hwq_window", "l"), instance("p", "hwq_pool", "l", KIND=0, N=4)], "maximum of 4"),
-    ([instance("p", "hwq_pool", "l", KIND=1, N=6)], "sum of 6"),
+    ([instance("v", "hwq_vvu", "l", PE=2, NF=3, SIMD=3, SF=3)], "6 x 9 depthwise"),
+    ([instance("w", "hwq_window", "l"), instance("p", "hwq_pool", "l", KIND=0, TAPS=1, N=4)], "maximum of 4"),
+    ([instance("p", "hwq_pool", "l", KIND=1, TAPS=2, N=3)], "sum of 6"),
     ([instance("t", "hwq_total", "l", POSITIONS=64)], "sum of 64"),
     ([instance("j", "hwq_join", "l"), instance("a", "hwq_add", "l"), instance("s", "hwq_threshold", "l")], "add"),
     ([instance("c", "hwq_concat", "l"), instance("d", "hwq_concat", "l")], "concat"),

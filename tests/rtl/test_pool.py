@@ -32,22 +32,27 @@ def run(module, params, x, y, x_w, y_w):
     return run_bench(module, params, beats(x, x_w), beats(y, y_w), tm)
 
 
-@pytest.mark.parametrize("lanes, n, groups, x_w, signed", [
-    (1, 4, 3, 1, False), (3, 9, 2, 4, True), (2, 1, 5, 3, True), (2, 25, 1, 6, False), (4, 2, 3, 8, True)])
-def test_pool_is_the_maximum_of_every_lane(lanes, n, groups, x_w, signed):
-    x, _, _ = draw(x_w, signed, (FRAMES, groups * n, lanes))
-    params = {"LANES": lanes, "N": n, "X_W": x_w, "X_SIGNED": int(signed), "KIND": 0, "Y_W": x_w}
-    report = run("hwq_pool", params, x, x.reshape(FRAMES, groups, n, lanes).max(axis=2), x_w, x_w)
-    assert (report.latency_cycles, report.ii_cycles) == (groups * n, groups * n)
+@pytest.mark.parametrize("lanes, n, groups, x_w, signed, taps, pipe", [
+    (1, 4, 3, 1, False, 1, 1), (3, 9, 2, 4, True, 1, 1), (2, 1, 5, 3, True, 1, 1), (2, 25, 1, 6, False, 1, 2),
+    (4, 2, 3, 8, True, 1, 1), (3, 1, 6, 4, True, 4, 1), (2, 1, 5, 3, False, 9, 3), (2, 3, 4, 5, True, 3, 2),
+    (1, 5, 2, 1, False, 5, 4), (2, 2, 3, 2, True, 7, 6)])
+def test_pool_is_the_maximum_of_every_lane(lanes, n, groups, x_w, signed, taps, pipe):
+    x, _, _ = draw(x_w, signed, (FRAMES, groups * n, taps * lanes))
+    params = {"LANES": lanes, "TAPS": taps, "N": n, "X_W": x_w, "X_SIGNED": int(signed), "KIND": 0, "Y_W": x_w,
+              "PIPE": pipe}
+    report = run("hwq_pool", params, x, x.reshape(FRAMES, groups, n * taps, lanes).max(axis=2), x_w, x_w)
+    assert (report.latency_cycles, report.ii_cycles) == (groups * n + pipe - 1, groups * n)
 
 
-@pytest.mark.parametrize("lanes, n, groups, x_w, signed", [
-    (1, 4, 3, 1, False), (3, 9, 2, 4, True), (2, 1, 5, 3, False), (2, 10, 2, 5, False)])
-def test_pool_is_the_sum_of_every_lane(lanes, n, groups, x_w, signed):
-    x, lo, hi = draw(x_w, signed, (FRAMES, groups * n, lanes))
-    y_w = smallest(n * lo, n * hi).bits
-    params = {"LANES": lanes, "N": n, "X_W": x_w, "X_SIGNED": int(signed), "KIND": 1, "Y_W": y_w}
-    run("hwq_pool", params, x, x.reshape(FRAMES, groups, n, lanes).sum(axis=2), x_w, y_w)
+@pytest.mark.parametrize("lanes, n, groups, x_w, signed, taps, pipe", [
+    (1, 4, 3, 1, False, 1, 1), (3, 9, 2, 4, True, 1, 1), (2, 1, 5, 3, False, 1, 1), (2, 10, 2, 5, False, 1, 3),
+    (2, 1, 5, 4, True, 4, 1), (3, 1, 4, 3, False, 9, 3), (1, 3, 3, 5, True, 3, 2), (2, 2, 2, 2, False, 7, 5)])
+def test_pool_is_the_sum_of_every_lane(lanes, n, groups, x_w, signed, taps, pipe):
+    x, lo, hi = draw(x_w, signed, (FRAMES, groups * n, taps * lanes))
+    y_w = smallest(n * taps * lo, n * taps * hi).bits
+    params = {"LANES": lanes, "TAPS": taps, "N": n, "X_W": x_w, "X_SIGNED": int(signed), "KIND": 1, "Y_W": y_w,
+              "PIPE": pipe}
+    run("hwq_pool", params, x, x.reshape(FRAMES, groups, n * taps, lanes).sum(axis=2), x_w, y_w)
 
 
 @pytest.mark.parametrize("lanes, chunks, positions, x_w, signed, style", [

@@ -16,7 +16,7 @@ from hwq.errors import ConfigError
 from hwq.hw.design import Instance
 from hwq.hw.layers import divisors
 from hwq.hw.library import timing
-from hwq.hw.memory import mvu_rows, vvu_rows
+from hwq.hw.memory import mvu_rows
 from hwq.hw.window import Window, depth_to_space, ring_words
 from hwq.tools.yosys import synth_xc7
 
@@ -115,7 +115,7 @@ def test_beats_of_channels_first_windows_are_torchs_depthwise_convolution_and_po
     w, pad, x = drawn(r, c, pe, 1, True)
     taps, half = w.kernel[0] * w.kernel[1], 1 << bits - 1
     k = np.random.default_rng(r.getrandbits(32)).integers(-half, half, (c, 1, *w.kernel))
-    rows = fields(vvu_rows(k.reshape(c, -1), pe, bits, 0), pe, bits).reshape(c // pe, taps, pe)
+    rows = fields(mvu_rows(k.reshape(c, -1), pe, 1, bits, 0), pe, bits).reshape(c // pe, taps, pe)
     got = np.array(windows(beats_of(x, pe), w, (value,) * pe)).reshape(w.windows, c // pe, taps, pe)
     image = F.pad(torch.from_numpy(x).double(), pad, value=value)[None]
     want = F.conv2d(image, torch.from_numpy(k).double(), None, w.stride, 0, w.dilation, c)[0].permute(1, 2, 0)
