@@ -247,7 +247,7 @@ def window(
     params = {
         "LANES": lanes, "BITS": bits, "CHUNKS": chunks, "IN_H": size, "IN_W": size, "KH": k, "KW": k, "SH": stride,
         "SW": stride, "DH": 1, "DW": 1, "PAD_T": pad, "PAD_L": pad, "OUT_H": out, "OUT_W": out,
-        "PASSES": max(passes, 1), "ORDER": int(passes == 0), "PAD_VALUE": 0,
+        "PASSES": max(passes, 1), "GROUPS": 1 if passes else chunks, "PAD_VALUE": 0,
         "DEPTH": least + slack * size * chunks, "STYLE": 0,
     }  # fmt: skip
     return Instance(name, "hwq_window", tuple(params.items()), name)

@@ -108,7 +108,7 @@ def window(style: int, label: str, finn_lut: int, finn_ff: int | None) -> Unit:
     depth = Window(chunks, (14, 14), (3, 3), out=(12, 12)).least_depth
     params: dict[str, Param] = {
         "LANES": lanes, "BITS": bits, "CHUNKS": chunks, "IN_H": 14, "IN_W": 14, "KH": 3, "KW": 3, "SH": 1, "SW": 1,
-        "DH": 1, "DW": 1, "PAD_T": 0, "PAD_L": 0, "OUT_H": 12, "OUT_W": 12, "PASSES": 1, "ORDER": 0, "PAD_VALUE": 0,
+        "DH": 1, "DW": 1, "PAD_T": 0, "PAD_L": 0, "OUT_H": 12, "OUT_W": 12, "PASSES": 1, "GROUPS": 1, "PAD_VALUE": 0,
         "DEPTH": depth, "STYLE": style,
     }
     return Unit(f"window 3x3 on 14x14x16, SIMD 4, 4 bit, {label}", (("hwq_window", params),), (lanes * bits,) * 2,

@@ -142,6 +142,15 @@ def conv2d(r: Random) -> Both:
     return both
 
 
+def grouped(r: Random) -> Both:
+    """Groups of two channels and more, in and out; half of them 1 x 1, which take no window."""
+    groups = r.choice([2, 3])
+    both = Both(r, frame_of(r, groups * r.randint(2, 4), 3))
+    kernel = (1, 1) if r.random() < 0.5 else (r.randint(1, 3), r.randint(2, 3))
+    both.conv(groups * r.randint(2, 4), kernel, groups, plain=kernel == (1, 1))
+    return both
+
+
 def conv1d(r: Random) -> Both:
     groups = r.choice([1, 2])
     both = Both(r, (groups * r.randint(1, 3), r.randint(5, 12)))
@@ -340,6 +349,7 @@ OPERATORS: dict[str, Callable[[Random], Both]] = {
     for f in (
         conv2d,
         conv1d,
+        grouped,
         depthwise,
         pointwise,
         max_pool,

@@ -1,8 +1,8 @@
 // hwq_pool: reduces every N beats of TAPS values a lane to one value a lane: their maximum or their sum.
 //   Function    KIND 0: y[lane] = max over N beats and TAPS of x[tap][lane] (signed if X_SIGNED; Y_W = X_W);
 //               KIND 1: y[lane] = their sum modulo 2^Y_W.
-//               This is pooling behind hwq_window with ORDER 1, N = KH * KW and TAPS = 1, or behind hwq_slide
-//               of the same TAPS, N = KH * KW / TAPS.
+//               This is pooling behind hwq_window with GROUPS = CHUNKS, N = KH * KW and TAPS = 1, or behind
+//               hwq_slide of the same TAPS, N = KH * KW / TAPS.
 //   Latency     PIPE cycles from the last beat of a group; 1 beat in per cycle. Class reduce(PIPE, N).
 //   Handshake   s_axis_tready is combinational in m_axis_tready through the stages; m_axis_tvalid is early.
 //   Stages      1 .. PIPE-1 the taps of a beat, a tree; PIPE accumulate into the output.

@@ -2,7 +2,7 @@
 //   Function    for each nf: y[pe] = sum over sf, simd of W[nf*PE+pe, sf*SIMD+simd] * x[sf][simd][pe],
 //               modulo 2^ACC_W (W_KIND 3: popcount of XNOR); columns of W are the KH * KW = SF * SIMD
 //               kernel positions. Beats in: for nf, for sf, of SIMD pixels of PE channels: hwq_window with
-//               ORDER 1 where SIMD = 1, NF = channels / PE; hwq_slide with TAPS = SIMD and NF = 1 otherwise.
+//               GROUPS = CHUNKS = NF where SIMD = 1; hwq_slide with TAPS = SIMD and NF = 1 otherwise.
 //               One beat of PE accumulators per nf.
 //   Memory      W_FILE, row nf*SF + sf; W[nf*PE+pe, sf*SIMD+simd] at bit (pe*SIMD + simd) * W_BITS.
 //               W_KIND 0: two's complement; 1 and 3: 1 is +1, 0 is -1; 2: two's complement, no -2.

@@ -1,10 +1,10 @@
 // hwq_window: sliding windows over an image that streams in pixel by pixel; padding is made here.
 //   Function    A beat is LANES values of BITS bits; CHUNKS beats are a pixel, pixels in row-major order.
-//               Out, for every oy < OUT_H, ox < OUT_W:
-//               ORDER 0: for pass < PASSES, ky < KH, kx < KW, chunk: the chunk of pixel (y, x)
-//               ORDER 1: for chunk, ky, kx: the same (depthwise units and pooling; PASSES = 1)
-//               with y = oy*SH + ky*DH - PAD_T, x = ox*SW + kx*DW - PAD_L; PAD_VALUE in every lane where
-//               (y, x) is outside IN_H x IN_W.
+//               Out, for every oy < OUT_H, ox < OUT_W, for group < GROUPS, for pass < PASSES, for ky < KH, kx < KW,
+//               for chunk < CHUNKS/GROUPS: chunk group*CHUNKS/GROUPS + chunk of pixel (y, x), with
+//               y = oy*SH + ky*DH - PAD_T, x = ox*SW + kx*DW - PAD_L; PAD_VALUE in every lane where (y, x) is
+//               outside IN_H x IN_W. GROUPS 1: convolution; CHUNKS: depthwise units and pooling; between:
+//               grouped convolution.
 //   Latency     a beat can leave the cycle after it was written; padding at once, but a frame's first
 //               beat only after the frame's first input beat.
 //   Throughput  1 beat/cycle out while data is there, across rows and frames.
@@ -33,7 +33,7 @@ module hwq_window #(
   parameter int unsigned OUT_H     = 6,
   parameter int unsigned OUT_W     = 6,
   parameter int unsigned PASSES    = 1,
-  parameter int unsigned ORDER     = 0,
+  parameter int unsigned GROUPS    = 1,
   parameter int          PAD_VALUE = 0,
   parameter int unsigned DEPTH     = 76,
   parameter int unsigned STYLE     = 0
@@ -51,6 +51,7 @@ module hwq_window #(
 
   // ---- geometry; positions in the stream are counted in beats ----------------------------------
   localparam int C       = int'(CHUNKS);
+  localparam int CG      = int'(CHUNKS / GROUPS);               // chunks of a group
   localparam int DEPTH_I = int'(DEPTH);
   localparam int ROW     = int'(IN_W) * C;
   localparam int FRAME   = int'(IN_H) * ROW;
@@ -97,8 +98,8 @@ module hwq_window #(
       || SW < 1 || DH < 1 || DW < 1 || OUT_H < 1 || OUT_W < 1 || PASSES < 1) begin : gen_bad_size
     $error("hwq_window: LANES, BITS, CHUNKS, sizes, strides, dilations, PASSES must be at least 1");
   end
-  if (ORDER > 1 || (ORDER == 1 && PASSES != 1)) begin : gen_bad_order
-    $error("hwq_window: ORDER=%0d, PASSES=%0d; ORDER must be 0, or 1 with PASSES=1", ORDER, PASSES);
+  if (GROUPS < 1 || CHUNKS % GROUPS != 0) begin : gen_bad_groups
+    $error("hwq_window: GROUPS=%0d must divide CHUNKS=%0d", GROUPS, CHUNKS);
   end
   if (int'(PAD_T) > SPAN_Y || int'(PAD_L) > SPAN_X || LAST_Y >= int'(IN_H + PAD_T)
       || LAST_X >= int'(IN_W + PAD_L)) begin : gen_bad_padding
@@ -110,29 +111,29 @@ module hwq_window #(
   end
 
   // ---- loops: a step to the next beat advances loop `level` and starts those inside it again ---
-  // 0 .. 2 inside a pass (ORDER 0: chunk, kx, ky; ORDER 1: kx, ky, chunk), 3 pass, 4 ox, 5 oy, 6 frame.
+  // 0 chunk, 1 kx, 2 ky, 3 pass, 4 group, 5 ox, 6 oy, 7 frame.
   // The loops run one beat ahead, so that what they say of the coming beat (_q) comes from registers; they
   // step once by themselves after reset, when no beat can be there yet.
-  localparam int unsigned N0 = ORDER == 0 ? CHUNKS : KW;
-  localparam int unsigned N1 = ORDER == 0 ? KW : KH;
-  localparam int unsigned N2 = ORDER == 0 ? KH : CHUNKS;
-
-  logic       push, pop, step, started_q, last0, last1, last2, last_pass, last_x, last_y;
+  logic       push, pop, step, started_q, last_chunk, last_kx, last_ky, last_pass, last_group, last_x, last_y;
   logic [2:0] level, level_q;
   logic       padding, padding_q;
 
   assign push = s_axis_tvalid && s_axis_tready;
   assign pop  = m_axis_tvalid && m_axis_tready;
   assign step = pop || !started_q;
-  assign level = !last0 ? 3'd0 : !last1 ? 3'd1 : !last2 ? 3'd2 : !last_pass ? 3'd3
-               : !last_x ? 3'd4 : !last_y ? 3'd5 : 3'd6;
+  assign level = !last_chunk ? 3'd0 : !last_kx ? 3'd1 : !last_ky ? 3'd2 : !last_pass ? 3'd3
+               : !last_group ? 3'd4 : !last_x ? 3'd5 : !last_y ? 3'd6 : 3'd7;
 
-  hwq_last #(.COUNT(N0)) u_loop0 (.clk, .rst_n, .advance(step), .last(last0));
-  hwq_last #(.COUNT(N1)) u_loop1 (.clk, .rst_n, .advance(step && last0), .last(last1));
-  hwq_last #(.COUNT(N2)) u_loop2 (.clk, .rst_n, .advance(step && last0 && last1), .last(last2));
-  hwq_last #(.COUNT(PASSES)) u_pass (
-    .clk, .rst_n, .advance(step && last0 && last1 && last2), .last(last_pass)
-  );
+  logic next_kx, next_ky, next_pass, next_group;
+  assign next_kx    = step && last_chunk;
+  assign next_ky    = next_kx && last_kx;
+  assign next_pass  = next_ky && last_ky;
+  assign next_group = next_pass && last_pass;
+  hwq_last #(.COUNT(CHUNKS / GROUPS)) u_chunk (.clk, .rst_n, .advance(step), .last(last_chunk));
+  hwq_last #(.COUNT(KW)) u_kx (.clk, .rst_n, .advance(next_kx), .last(last_kx));
+  hwq_last #(.COUNT(KH)) u_ky (.clk, .rst_n, .advance(next_ky), .last(last_ky));
+  hwq_last #(.COUNT(PASSES)) u_pass (.clk, .rst_n, .advance(next_pass), .last(last_pass));
+  hwq_last #(.COUNT(GROUPS)) u_group (.clk, .rst_n, .advance(next_group), .last(last_group));
 
   // Column and row of the beat, plus the padding before them.
   localparam int unsigned X_W = width(LAST_X + SPAN_X);
@@ -144,20 +145,22 @@ module hwq_window #(
 
   always_comb begin
     unique case (level)
-      3'd0:    x_step = ORDER == 0 ? '0 : x_t'(DW);
-      3'd1:    x_step = ORDER == 0 ? x_t'(DW) : x_t'(-SPAN_X);
+      3'd0:    x_step = '0;
+      3'd1:    x_step = x_t'(DW);
       3'd2:    x_step = x_t'(-SPAN_X);
       3'd3:    x_step = x_t'(-SPAN_X);
-      3'd4:    x_step = x_t'(int'(SW) - SPAN_X);
+      3'd4:    x_step = x_t'(-SPAN_X);
+      3'd5:    x_step = x_t'(int'(SW) - SPAN_X);
       default: x_step = x_t'(-LAST_X - SPAN_X);
     endcase
     unique case (level)
       3'd0:    y_step = '0;
-      3'd1:    y_step = ORDER == 0 ? '0 : y_t'(DH);
-      3'd2:    y_step = ORDER == 0 ? y_t'(DH) : y_t'(-SPAN_Y);
+      3'd1:    y_step = '0;
+      3'd2:    y_step = y_t'(DH);
       3'd3:    y_step = y_t'(-SPAN_Y);
       3'd4:    y_step = y_t'(-SPAN_Y);
-      3'd5:    y_step = y_t'(int'(SH) - SPAN_Y);
+      3'd5:    y_step = y_t'(-SPAN_Y);
+      3'd6:    y_step = y_t'(int'(SH) - SPAN_Y);
       default: y_step = y_t'(-LAST_Y - SPAN_Y);
     endcase
   end
@@ -185,13 +188,14 @@ module hwq_window #(
   end
 
   // ---- step of the position in the stream ------------------------------------------------------
-  localparam int STEP0 = ORDER == 0 ? 1 : int'(DW) * C;
-  localparam int STEP1 = ORDER == 0 ? int'(DW) * C - C + 1 : int'(DH) * ROW - SPAN_X * C;
-  localparam int STEP2 = ORDER == 0 ? int'(DH) * ROW - SPAN_X * C - C + 1 : 1 + C - EXTENT;
-  localparam int STEP3 = 1 - EXTENT;
-  localparam int STEP4 = NEXT_X + 1 - EXTENT;
-  localparam int STEP5 = NEXT_Y + 1 - EXTENT;
-  localparam int STEP6 = NEXT_F + 1 - EXTENT;
+  localparam int STEP0 = 1;
+  localparam int STEP1 = int'(DW) * C - CG + 1;
+  localparam int STEP2 = int'(DH) * ROW - SPAN_X * C - CG + 1;
+  localparam int STEP3 = C - CG + 1 - EXTENT;
+  localparam int STEP4 = C + 1 - EXTENT;
+  localparam int STEP5 = NEXT_X + 1 - EXTENT;
+  localparam int STEP6 = NEXT_Y + 1 - EXTENT;
+  localparam int STEP7 = NEXT_F + 1 - EXTENT;
 
   // How far the input is ahead: beats written minus position of the coming beat, minus 1. It cannot be
   // further behind than the distance of two windows, as nearly every window has a beat to wait for.
@@ -211,7 +215,8 @@ module hwq_window #(
       3'd3:    ahead_step = ahead_t'(-STEP3);
       3'd4:    ahead_step = ahead_t'(-STEP4);
       3'd5:    ahead_step = ahead_t'(-STEP5);
-      default: ahead_step = ahead_t'(-STEP6);
+      3'd6:    ahead_step = ahead_t'(-STEP6);
+      default: ahead_step = ahead_t'(-STEP7);
     endcase
     if (!pop) ahead_step = '0;
   end
@@ -230,9 +235,9 @@ module hwq_window #(
 
   always_comb begin
     unique case (level_q)
-      3'd4:    room_step = room_t'(-FREE_X);
-      3'd5:    room_step = room_t'(-FREE_Y);
-      3'd6:    room_step = room_t'(-FREE_F);
+      3'd5:    room_step = room_t'(-FREE_X);
+      3'd6:    room_step = room_t'(-FREE_Y);
+      3'd7:    room_step = room_t'(-FREE_F);
       default: room_step = '0;
     endcase
     if (!pop) room_step = '0;
@@ -248,7 +253,7 @@ module hwq_window #(
     end else begin
       ahead_q <= ahead_d;
       room_q  <= room_d;
-      if (pop) first_q <= level_q == 3'd6;
+      if (pop) first_q <= level_q == 3'd7;
     end
   end
 
@@ -273,7 +278,8 @@ module hwq_window #(
         3'd3:    delta = addr_t'(STEP3);
         3'd4:    delta = addr_t'(STEP4);
         3'd5:    delta = addr_t'(STEP5);
-        default: delta = addr_t'(STEP6);
+        3'd6:    delta = addr_t'(STEP6);
+        default: delta = addr_t'(STEP7);
       endcase
     end
     assign rptr_next = rptr_q + delta;
@@ -289,7 +295,8 @@ module hwq_window #(
         3'd3:    delta = (ADDR_W+1)'(modulo(STEP3, RING) - RING);
         3'd4:    delta = (ADDR_W+1)'(modulo(STEP4, RING) - RING);
         3'd5:    delta = (ADDR_W+1)'(modulo(STEP5, RING) - RING);
-        default: delta = (ADDR_W+1)'(modulo(STEP6, RING) - RING);
+        3'd6:    delta = (ADDR_W+1)'(modulo(STEP6, RING) - RING);
+        default: delta = (ADDR_W+1)'(modulo(STEP7, RING) - RING);
       endcase
       unique case (level_q)
         3'd0:    high = addr_t'(modulo(STEP0, RING));
@@ -298,7 +305,8 @@ module hwq_window #(
         3'd3:    high = addr_t'(modulo(STEP3, RING));
         3'd4:    high = addr_t'(modulo(STEP4, RING));
         3'd5:    high = addr_t'(modulo(STEP5, RING));
-        default: high = addr_t'(modulo(STEP6, RING));
+        3'd6:    high = addr_t'(modulo(STEP6, RING));
+        default: high = addr_t'(modulo(STEP7, RING));
       endcase
     end
     assign low = {1'b0, rptr_q} + delta;

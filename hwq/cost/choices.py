@@ -107,7 +107,8 @@ def choices(graph: Graph, target: Target, clock_mhz: float) -> tuple[tuple[Choic
 def _choices(graph: Graph, layer: Layer, cut: set[str], target: Target, clock_mhz: float) -> Choices:
     """Every folding that the mapping takes."""
     dense = not layer.lanewise
-    form = _form(graph, layer) if dense else (0, 0)
+    groups = (layer.groups, 1) if layer.groups > 1 else (1,)
+    forms = {g: _form(graph, layer, g) for g in groups} if dense else {}
     folds: list[Fold] = []
     costs: list[Floats] = []
     refusal: FoldingError | None = None
@@ -115,7 +116,11 @@ def _choices(graph: Graph, layer: Layer, cut: set[str], target: Target, clock_mh
         try:
             if dense:
                 after = _sum(_post(graph, layer, Fold(pe, 1), target, clock_mhz))
-                some, cost = _dense(graph, layer, form, pe, cut, target, clock_mhz)
+                some, cost = [], np.zeros((len(RESOURCES), 0))
+                for g, form in forms.items():
+                    if simds := [simd for simd in layer.simds if layer.groups_at(Fold(pe, simd)) == g]:
+                        more = _dense(graph, layer, form, pe, np.array(simds), g, cut, target, clock_mhz)
+                        some, cost = some + more[0], np.concatenate([cost, more[1]], axis=1)
                 if (pe, layer.simds[-1]) == (layer.rows, layer.cols) and layer.rows * layer.cols <= MAX_CONSTANTS:
                     k = next(k for k, f in enumerate(some) if f.simd == layer.cols)
                     cost[:, k] = _sum(_mapped(graph, layer, some[k], cut, target, clock_mhz)) - after
@@ -207,22 +212,24 @@ def _sum(instances: Iterator[Instance] | Sequence[Instance]) -> Floats:
 
 
 def _dense(
-    graph: Graph, layer: Layer, form: tuple[int, int], pe: int, cut: set[str], target: Target, clock_mhz: float
-) -> tuple[list[Fold], Floats]:
-    """Foldings of a matrix op with `pe` rows; cost [4, n] of hwq_mvu and what feeds it. form: W_KIND, W_BITS."""
+    graph: Graph, layer: Layer, form: tuple[int, int], pe: int, simd: IntArray, groups: int, cut: set[str],
+    target: Target, clock_mhz: float,
+) -> tuple[list[Fold], Floats]:  # fmt: skip
+    """Foldings of a matrix op with `pe` rows and SIMD `simd` [n], working on `groups` in turn; cost [4, n] of
+    hwq_mvu and what feeds it. form: W_KIND, W_BITS.
+    """
     assert layer.mat is not None
     x, acc = graph.tensor(layer.mat.inputs[0]).dtype, graph.tensor(layer.mat.outputs[0]).dtype
     kind, w_bits = form
-    simd = np.array(layer.simds)
-    sf, nf = layer.cols // simd, np.full_like(simd, layer.rows // pe)
+    passes = layer.rows // groups // pe
+    sf, nf = layer.cols // groups // simd, np.full_like(simd, layer.rows // pe)
     width, depth = pe * simd * w_bits, sf * nf
-    front = _front(graph, layer, simd, layer.rows // pe, cut)
-    for k, s in enumerate(layer.simds):
+    front = _front(graph, layer, simd, passes, groups, cut)
+    for k, s in enumerate(simd.tolist()):
         if layer.window is not None and s > layer.channels:  # several pixels a beat
             at = _site(graph, layer, Fold(pe, s), target, clock_mhz)
             end = _end(graph, layer.sources[0], layer.channels, layer.sources[0] in cut)
             units.window(at, [end], layer.window, "")
-            passes = layer.rows // pe
             front[:, k] = _sum([_with(i, "PASSES", passes) if i.module == "hwq_slide" else i for i in at.net.instances])
     dsp_w = DSP_W.get(target.family, 18)
     auto = np.array([weight_style(int(w), int(d), "auto", target) for w, d in zip(width, depth, strict=True)])
@@ -262,15 +269,16 @@ def _dense(
     return folds, np.concatenate(costs, axis=1)
 
 
-def _form(graph: Graph, layer: Layer) -> tuple[int, int]:
-    """W_KIND and W_BITS of a matrix op."""
+def _form(graph: Graph, layer: Layer, groups: int) -> tuple[int, int]:
+    """W_KIND and W_BITS of a matrix op that works on so many groups one after the other."""
     assert layer.mat is not None and isinstance(layer.mat.op, MatVec)
     op = layer.mat.op
-    return units.weight_form(op, units.dense_weights(op, graph.array(op.weight)), layer.name)
+    w = graph.array(op.weight)
+    return units.weight_form(op, w if groups == op.groups else units.dense_weights(op, w), layer.name)
 
 
-def _front(graph: Graph, layer: Layer, simd: IntArray, nf: int, cut: set[str]) -> Floats:
-    """Cost [4, n] of what feeds hwq_mvu `nf` times: a window, a replay buffer, or a relay."""
+def _front(graph: Graph, layer: Layer, simd: IntArray, passes: int, groups: int, cut: set[str]) -> Floats:
+    """Cost [4, n] of what feeds hwq_mvu with every group `passes` times: a window, a replay buffer, or a relay."""
     (t,) = layer.sources
     x = graph.tensor(t)
     width = simd * x.dtype.bits
@@ -280,18 +288,18 @@ def _front(graph: Graph, layer: Layer, simd: IntArray, nf: int, cut: set[str]) -
     def add(module: str, f: ft.Features, blocks: Floats | float = 0.0) -> None:
         cost[:3] += np.stack(np.broadcast_arrays(weigh(module, "lut", f), weigh(module, "ff", f), blocks))
 
-    if t not in cut and (layer.window is not None or nf == 1):
+    if t not in cut and (layer.window is not None or passes == 1):
         add("hwq_relay", relay)
     if layer.window is not None:
         assert isinstance(layer.window.op, Window)
-        g = replace(geometry(layer.window.op, x.shape), passes=nf)
+        g = replace(geometry(layer.window.op, x.shape), passes=passes)
         chunks = np.maximum(1, x.channels // simd)
         depth = g.least_depth * chunks
         ring = np.array([ring_words(int(d), int(w), 0) for d, w in zip(depth, width, strict=True)])
-        add("hwq_window", ft.window(g, width, depth, chunks, nf), ft.ram_blocks(width, ring))
-    elif nf > 1:
-        sf = layer.cols // simd
-        add("hwq_replay", ft.replay(width, sf, nf, 2 * sf), ft.ram_blocks(width, 2 * sf))
+        add("hwq_window", ft.window(g, width, depth, chunks, passes), ft.ram_blocks(width, ring))
+    elif passes > 1:
+        sf = layer.cols // groups // simd
+        add("hwq_replay", ft.replay(width, sf, passes, 2 * sf), ft.ram_blocks(width, 2 * sf))
     return cost
 
 

@@ -61,16 +61,15 @@ def stream_words(stream: Stream, values: IntArray) -> NDArray[np.uint32]:
 
 def in_order(stream: Stream, values: IntArray) -> IntArray:
     """values [frames, ...] of its tensor -> [frames, beats * lanes], in the order in which the stream sends them."""
-    flat = values.reshape(len(values), -1)
-    if stream.taps == 1:
-        return flat
-    chunks = stream.sequence // stream.taps
-    return flat.reshape(len(flat), -1, stream.taps, chunks, stream.lanes).swapaxes(2, 3).reshape(len(flat), -1)
+    if stream.groups > 1:
+        each = values.shape[-1] // (stream.taps * stream.groups)
+        values = values.reshape(len(values), -1, stream.taps, stream.groups, each).swapaxes(2, 3)
+    return values.reshape(len(values), -1)
 
 
-def content_key(stream: Stream) -> tuple[str, int, int, int]:
+def content_key(stream: Stream) -> tuple[str, int, int, int, int]:
     """Streams with equal keys carry the same beats and share a file."""
-    return stream.tensor, stream.lanes, stream.bits, stream.taps
+    return stream.tensor, stream.lanes, stream.bits, stream.taps, stream.groups
 
 
 def write_plan(folder: Path, streams: Sequence[Stream], found: Mapping[str, IntArray]) -> Path:

@@ -42,8 +42,8 @@ class Stream:
     """A handshaked channel between two instance ports ('' as instance: the design's own boundary).
 
     It carries tensor `tensor` of the Graph, `lanes` x `bits` a beat; `beats` distinct beats a frame, in sequences of
-    `group` beats (0: the whole frame is one) that are each sent `repeat` times. taps > 1: the last axis of the tensor
-    is [taps, channels], sent channels first (for chunk of channels, for tap). `signed` says how a lane decodes.
+    `group` beats (0: the whole frame is one) that are each sent `repeat` times. groups > 1: the last axis of the tensor
+    is [taps, groups, channels], sent group by group. `signed` says how a lane decodes.
     """
 
     name: str
@@ -57,6 +57,7 @@ class Stream:
     repeat: int = 1
     group: int = 0
     taps: int = 1
+    groups: int = 1
 
     @property
     def sequence(self) -> int:

@@ -40,7 +40,7 @@ class Layer:
     rows: channels that PE folds (MH of a matrix); cols: what SIMD folds (MW of a matrix, the taps of a depthwise one
     or of a pooling, 1 without); vectors: how often that happens a frame; pes, simds: legal PE and SIMD; channels: of
     what comes in, inputs: how many vectors of them come a frame; depthwise: a matrix op in which every channel goes its
-    own way; slide: what hwq_slide slides over where SIMD may be several pixels.
+    own way; slide: what hwq_slide slides over where a beat may hold several pixels; groups: of any other matrix op.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Layer:
     inputs: int
     depthwise: bool
     slide: Geometry | None = None
+    groups: int = 1
 
     @property
     def mat(self) -> Node | None:
@@ -91,6 +92,17 @@ class Layer:
         """Legal SIMD beside a PE: several positions of a window a beat are whole pixels."""
         return self.simds if not self.lanewise or pe == self.channels else (1,)
 
+    def groups_at(self, fold: Fold) -> int:
+        """How many groups are worked on one after the other: those of the op where PE and SIMD divide what a group has,
+        else one, with zeros where a channel sees nothing.
+        """
+        fits = self.rows // self.groups % fold.pe == 0 and self.channels // self.groups % fold.simd == 0
+        return self.groups if fits else 1
+
+    def cols_at(self, fold: Fold) -> int:
+        """Columns that SIMD folds."""
+        return self.cols // self.groups_at(fold)
+
     def pixels(self, fold: Fold) -> int:
         """Pixels of a window a beat."""
         return fold.simd if self.lanewise else max(1, fold.simd // self.channels)
@@ -99,7 +111,8 @@ class Layer:
         """Cycles a frame: of the work, or of what comes in."""
         if self.slide is not None and self.pixels(fold) > 1:
             return slide_cycles(self.slide, fold.cycles(self.rows, self.cols))
-        return max(fold.cycles(self.rows, self.cols, self.vectors), self.inputs * self.channels // self.lanes(fold))
+        work = fold.cycles(self.rows, self.cols_at(fold), self.vectors)
+        return max(work, self.inputs * self.channels // self.lanes(fold))
 
 
 def identifier(name: str) -> str:
@@ -167,7 +180,7 @@ def _layer(graph: Graph, nodes: list[Node], taken: set[str], problems: list[str]
     rows, cols, vectors = y.channels, 1, positions(y)
     pes = divisors(rows)
     simds: tuple[int, ...] = (1,)
-    depthwise, slide = False, None
+    depthwise, slide, parts = False, None, 1
     match main.op:
         case MatVec() as op:
             cols = graph.tensor(main.inputs[0]).channels
@@ -176,6 +189,7 @@ def _layer(graph: Graph, nodes: list[Node], taken: set[str], problems: list[str]
                 cols = op.taps
                 simds = divisors(op.taps)
             else:
+                parts = op.groups
                 simds = divisors(x.channels)
                 if window is not None:
                     simds += tuple(x.channels * t for t in divisors(op.taps)[1:])
@@ -194,7 +208,9 @@ def _layer(graph: Graph, nodes: list[Node], taken: set[str], problems: list[str]
             pes = divisors(math.gcd(*(graph.tensor(t).channels for t in main.inputs)))
     if window is not None and isinstance(window.op, Window):
         slide = geometry(window.op, x.shape)
-    return Layer(name, window, head, post, rows, cols, vectors, pes, simds, x.channels, positions(x), depthwise, slide)
+    return Layer(
+        name, window, head, post, rows, cols, vectors, pes, simds, x.channels, positions(x), depthwise, slide, parts
+    )  # fmt: skip
 
 
 def geometry(op: Window, shape: tuple[int, ...]) -> Geometry:

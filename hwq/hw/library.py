@@ -47,14 +47,14 @@ def timing(instance: Instance) -> Timing:
             a, b = p("IN_LANES"), p("OUT_LANES")
             return Timing("up", n=b // a) if b >= a else Timing("down", n=a // b)
         case "hwq_window":
-            return Timing("window", depth=p("DEPTH"), window=_geometry(instance, p("CHUNKS"), bool(p("ORDER"))))
+            return Timing("window", depth=p("DEPTH"), window=_geometry(instance, p("CHUNKS"), p("GROUPS")))
         case "hwq_slide":
             return Timing("slide", n=p("KH") * p("KW") // p("TAPS"), window=_geometry(instance))
         case other:
             raise KeyError(f"no timing class for module '{other}'")
 
 
-def _geometry(instance: Instance, chunks: int = 1, channels_first: bool = False) -> Window:
+def _geometry(instance: Instance, chunks: int = 1, groups: int = 1) -> Window:
     p = instance.int_param
     return Window(
         chunks,
@@ -65,7 +65,7 @@ def _geometry(instance: Instance, chunks: int = 1, channels_first: bool = False)
         (p("PAD_T"), p("PAD_L")),
         (p("OUT_H"), p("OUT_W")),
         p("PASSES"),
-        channels_first,
+        groups,
     )
 
 

@@ -28,6 +28,7 @@ class End:
     cut: bool = False
     group: int = 0
     taps: int = 1
+    groups: int = 1
 
     @property
     def width(self) -> int:
@@ -59,6 +60,7 @@ class Netlist:
         cut: bool = False,
         group: int = 0,
         taps: int = 1,
+        groups: int = 1,
     ) -> End:
         """Add `module` fed by `ends`; the keyword arguments say in what its output differs from the first of them."""
         self.instances.append(Instance(name, module, tuple(params.items()), layer, mems))
@@ -77,6 +79,7 @@ class Netlist:
             cut,
             group,
             taps,
+            groups,
         )
 
     def stream(self, end: End, dst: tuple[str, str]) -> None:
@@ -87,7 +90,7 @@ class Netlist:
             name = "m_axis"
         self.streams.append(
             Stream(name, end.src, dst, end.tensor, end.lanes, end.bits, end.signed, end.beats, end.repeat,
-                   end.group, end.taps)
+                   end.group, end.taps, end.groups)
         )  # fmt: skip
 
     def cut(self, end: End, name: str, layer: str) -> End:

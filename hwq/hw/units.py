@@ -86,12 +86,13 @@ def matvec(at: Site, ends: list[End], node: Node, tag: str) -> End:
     if layer.depthwise:
         if layer.window is None:
             return _vvu(at, at.net.cut(end, at.name("relay"), layer.name), node)
-        return _vvu(at, _window(at, end, layer.window, 1, channels_first=True), node)
-    passes = layer.rows // fold.pe
+        return _vvu(at, _window(at, end, layer.window), node)
+    groups = layer.groups_at(fold)
+    passes = layer.rows // groups // fold.pe
     if layer.window is not None:
-        end = _window(at, end, layer.window, passes, channels_first=False)
+        end = _window(at, end, layer.window, passes, groups)
     elif passes > 1:
-        sf = layer.cols // fold.simd
+        sf = layer.cols_at(fold) // fold.simd
         params: dict[str, Param] = {"DATA_W": end.width, "BEATS": sf, "PASSES": passes, "DEPTH": 2 * sf, "STYLE": 0}
         end = at.net.join(
             end, at.name("replay"), "hwq_replay", layer.name, params, repeat=passes, cut=True, group=sf
@@ -105,10 +106,12 @@ def _mvu(at: Site, end: End, node: Node) -> End:
     op, layer, fold = node.op, at.layer, at.fold
     assert isinstance(op, MatVec)
     y = at.y(node)
-    w = dense_weights(op, at.graph.array(op.weight))
+    w = at.graph.array(op.weight)
+    if layer.groups_at(fold) == 1:
+        w = dense_weights(op, w)
     kind, w_bits = weight_form(op, w, layer.name)
     _check_widths(at, node, w_bits, end.bits, fold.resource)
-    sf, nf = layer.cols // fold.simd, layer.rows // fold.pe
+    sf, nf = layer.cols_at(fold) // fold.simd, layer.rows // fold.pe
     dsp_w = DSP_W.get(at.target.family, 18)
     resource = RESOURCE[fold.resource]
     path = f"mem/{layer.name}_w.mem"
@@ -223,40 +226,38 @@ def _vvu(at: Site, end: End, node: Node) -> End:
 
 def window(at: Site, ends: list[End], node: Node, tag: str) -> End:
     """hwq_window alone: padding, or neighbourhoods as channels."""
-    return _window(at, ends[0], node, 1, channels_first=False)
+    return _window(at, ends[0], node, groups=1)
 
 
-def _window(at: Site, end: End, node: Node, passes: int, channels_first: bool) -> End:
-    """hwq_window in front of a matrix op (window by window, `passes` times) or of a pooling (channels first);
-    hwq_slide where a beat holds several pixels.
+def _window(at: Site, end: End, node: Node, passes: int = 1, groups: int = 0) -> End:
+    """hwq_window in front of a matrix op (every group of channels `passes` times) or of a pooling (groups 0: every beat
+    of channels by itself); hwq_slide where a beat holds several pixels.
     """
     op, x, y = node.op, at.x(node), at.y(node)
     assert isinstance(op, Window)
-    pixels, channels, taps = geometry(op, x.shape), x.channels, op.kernel[0] * op.kernel[1]
+    pixels, channels = geometry(op, x.shape), x.channels
     if at.layer.slide is not None and (several := at.layer.pixels(at.fold)) > 1:
         return _slide(at, end, y, pixels, op.value, several, passes)
-    g = replace(pixels, chunks=channels // end.lanes, passes=passes, channels_first=channels_first)
-    return _sliding(
-        at, end, at.name("window"), g, op.value, g.least_depth + g.frame_beats,
-        tensor=y.name, taps=taps if channels_first and g.chunks > 1 else 1,
-    )  # fmt: skip
+    chunks = channels // end.lanes
+    g = replace(pixels, chunks=chunks, passes=passes, groups=groups or chunks)
+    return _sliding(at, end, at.name("window"), g, op.value, g.least_depth + g.frame_beats, tensor=y.name)
 
 
-def _sliding(at: Site, end: End, name: str, g: Geometry, value: int, depth: int, *, tensor: str, taps: int) -> End:
+def _sliding(at: Site, end: End, name: str, g: Geometry, value: int, depth: int, *, tensor: str) -> End:
     """hwq_window of a geometry, behind a cut."""
     end = at.net.cut(end, at.name("relay"), at.layer.name)
     params = _geometry(end, g) | {
         "CHUNKS": g.chunks,
         "PASSES": g.passes,
-        "ORDER": int(g.channels_first),
+        "GROUPS": g.groups,
         "PAD_VALUE": value,
         "DEPTH": depth,
         "STYLE": 0,
     }
-    group = g.window_beats // g.passes
+    beats = g.window_beats // g.passes
     return at.net.join(
-        end, name, "hwq_window", at.layer.name, params,
-        tensor=tensor, beats=g.windows * group, repeat=g.passes, cut=True, group=group, taps=taps,
+        end, name, "hwq_window", at.layer.name, params, tensor=tensor, beats=g.windows * beats, repeat=g.passes,
+        cut=True, group=beats // g.groups, taps=g.kernel[0] * g.kernel[1], groups=g.groups,
     )  # fmt: skip
 
 
@@ -296,7 +297,7 @@ def pool(at: Site, ends: list[End], node: Node, tag: str) -> End:
     op, y, fold = node.op, at.y(node), at.fold
     assert isinstance(op, Pool)
     assert at.layer.window is not None
-    end = _window(at, ends[0], at.layer.window, 1, channels_first=True)
+    end = _window(at, ends[0], at.layer.window)
     beats = op.size // fold.simd
     params: dict[str, Param] = {
         "LANES": fold.pe,
@@ -383,7 +384,7 @@ def blocks(at: Site, ends: list[End], node: Node, tag: str) -> End:
     (end,) = ends
     g = depth_to_space(y.channels // end.lanes, (x.shape[0], x.shape[1]), op.block)
     return replace(
-        _sliding(at, end, at.name("blocks"), g, 0, g.least_depth + g.frame_beats, tensor=y.name, taps=1), group=0
+        _sliding(at, end, at.name("blocks"), g, 0, g.least_depth + g.frame_beats, tensor=y.name), group=0
     )
 
 

@@ -23,7 +23,7 @@ class Window:
     """Windows of kernel[0] x kernel[1] over an image of size[0] x size[1] pixels of `chunks` beats each.
 
     pad: rows and columns of padding (top, left); out: windows per column and per row; passes: times a window is
-    sent; channels_first (ORDER 1): for chunk, ky, kx instead of for ky, kx, chunk.
+    sent; groups of channels, each of which is sent by itself, `passes` times: for group, pass, ky, kx, chunk.
     """
 
     chunks: int
@@ -34,7 +34,7 @@ class Window:
     pad: tuple[int, int] = (0, 0)
     out: tuple[int, int] = (1, 1)
     passes: int = 1
-    channels_first: bool = False
+    groups: int = 1
 
     @property
     def frame_beats(self) -> int:
@@ -87,6 +87,8 @@ class Window:
         """Raises ConfigError if a window lies in the padding altogether, or a size is not positive."""
         if min(self.chunks, *self.size, *self.kernel, *self.stride, *self.dilation, *self.out, self.passes) < 1:
             raise ConfigError(f"{self}: sizes, strides, dilations and passes must be at least 1")
+        if self.groups < 1 or self.chunks % self.groups:
+            raise ConfigError(f"{self}: {self.groups} groups do not divide {self.chunks} beats of a pixel")
         for axis, name in enumerate(("rows", "columns")):
             if self.pad[axis] > self.span[axis] or self.last[axis] >= self.size[axis] + self.pad[axis]:
                 raise ConfigError(
@@ -133,11 +135,9 @@ def need(w: Window) -> Int64:
     inside = ((y >= 0) & (y < w.size[0]))[:, None, :, None] & ((x >= 0) & (x < w.size[1]))[None, :, None, :]
     first = np.where(inside, pixel * w.chunks, -1).reshape(w.windows, 1, kh * kw)
     chunk = np.arange(w.chunks)
-    if w.channels_first:
-        beats = np.where(first < 0, -1, first + chunk[:, None])  # [windows, C, K]
-    else:
-        beats = np.where(first < 0, -1, first + chunk[:, None]).transpose(0, 2, 1)  # [windows, K, C]
-    table = np.tile(beats.reshape(w.windows, -1), (1, w.passes)).reshape(-1).astype(np.int64)
+    beats = np.where(first < 0, -1, first + chunk[:, None]).reshape(w.windows, w.groups, -1, kh * kw)
+    beats = beats.transpose(0, 1, 3, 2)[:, :, None]  # [windows, groups, 1, K, chunks / groups]
+    table = np.repeat(beats, w.passes, axis=2).reshape(-1).astype(np.int64)
     table[0] = max(table[0], 0)
     table.setflags(write=False)
     return table

@@ -141,6 +141,44 @@ def test_an_image_network_is_exact_in_rtl_and_keeps_its_cycles(name: str, ii: in
     assert result.timing_equal or stall == "random"
 
 
+def grouped() -> ImageNet:
+    """Three groups of two channels in and four out, then two of six and three without a window."""
+    net = ImageNet((6, 6, 5))
+    quantized(net, 4)
+    convolve(net, 12, group=3, pads=[1, 1, 1, 1])
+    quantized(net, 3)
+    convolve(net, 6, 1, group=2)
+    quantized(net, 3)
+    classify(net, 3)
+    return net
+
+
+@pytest.mark.sim
+@pytest.mark.parametrize(
+    ("folds", "cycles"),
+    [
+        (((1, 1), (1, 1)), (12 * 9 * 2 * 30, 6 * 6 * 30)),
+        (((2, 2), (3, 2)), (6 * 9 * 30, 2 * 3 * 30)),
+        (((4, 1), (1, 6)), (3 * 9 * 2 * 30, 6 * 30)),
+        (((3, 2), (6, 12)), (4 * 9 * 3 * 30, 30)),  # more than a group holds: zeros between them
+    ],
+)
+def test_groups_take_the_cycles_of_what_they_see(
+    folds: tuple[tuple[int, int], ...], cycles: tuple[int, ...], tmp_path: Path
+) -> None:
+    model, folding = tmp_path / "net.onnx", tmp_path / "folding.toml"
+    model.write_bytes(grouped().bytes())
+    found = layers(lower(read_qonnx(model.read_bytes())))
+    given = {la.name: Fold(*folds[k]) if k < 2 else Fold(1, 1) for k, la in enumerate(found)}
+    assert tuple(la.cycles(given[la.name]) for la in found[:2]) == cycles
+    folding.write_text(fold.dump(given, "pynq-z2", 100.0))
+    out = export(model, folding=folding, out=tmp_path / "build")
+    for stall in ("none", "random"):
+        result = simulate(out, frames=6, stall=stall)
+        assert result.mismatches == 0 and result.frames == 6
+        assert result.timing_equal or stall != "none"
+
+
 def lanewise() -> ImageNet:
     """Depthwise convolution and both kinds of pooling, padded and not."""
     net = ImageNet((4, 9, 8))
@@ -156,7 +194,7 @@ def lanewise() -> ImageNet:
 
 @pytest.mark.sim
 @pytest.mark.parametrize("simds", [(3, 9, 2), (9, 3, 6)])
-def test_depthwise_convolutions_and_pools_take_several_positions_a_cycle(simds: tuple[int, ...], tmp_path: Path) -> None:
+def test_depthwise_layers_and_pools_take_several_positions_a_cycle(simds: tuple[int, ...], tmp_path: Path) -> None:
     model, folding = tmp_path / "net.onnx", tmp_path / "folding.toml"
     model.write_bytes(lanewise().bytes())
     found = layers(lower(read_qonnx(model.read_bytes())))
@@ -177,9 +215,9 @@ def test_several_positions_a_cycle_are_whole_pixels() -> None:
     graph = lower(read_qonnx(lanewise().bytes()))
     folds = {la.name: Fold(la.pes[-1], la.simds[-1]) for la in layers(graph)}
     first = layers(graph)[0].name
-    with pytest.raises(FoldingError, match=rf"layer '{first}': SIMD=9 positions .* whole pixels: PE=4, or SIMD=1 with PE=2"):
+    with pytest.raises(FoldingError, match=rf"'{first}': SIMD=9 positions .* whole pixels: PE=4, or SIMD=1 with PE=2"):
         build(graph, folds | {first: Fold(2, 9)}, Z2)
-    with pytest.raises(FoldingError, match=rf"layer '{first}': SIMD=2 does not divide the positions .* legal SIMD: 1, 3, 9"):
+    with pytest.raises(FoldingError, match=rf"'{first}': SIMD=2 does not divide the positions .* legal SIMD: 1, 3, 9"):
         build(graph, folds | {first: Fold(4, 2)}, Z2)
 
 

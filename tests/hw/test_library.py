@@ -9,7 +9,7 @@ from hwq.hw.design import Design, Instance, Stream
 from hwq.hw.library import figures
 
 WINDOW = {"LANES": 1, "BITS": 4, "CHUNKS": 1, "IN_H": 4, "IN_W": 4, "KH": 3, "KW": 3, "SH": 1, "SW": 1, "DH": 1,
-          "DW": 1, "PAD_T": 1, "PAD_L": 1, "OUT_H": 4, "OUT_W": 4, "PASSES": 1, "ORDER": 1, "PAD_VALUE": 0,
+          "DW": 1, "PAD_T": 1, "PAD_L": 1, "OUT_H": 4, "OUT_W": 4, "PASSES": 1, "GROUPS": 1, "PAD_VALUE": 0,
           "DEPTH": 11, "STYLE": 0}
 
 

@@ -32,26 +32,24 @@ def windows(frame, w, pad_word):
     out = []
     for oy in range(w.out[0]):
         for ox in range(w.out[1]):
-            if w.channels_first:
-                out += [word(oy, ox, ky, kx, c) for c in range(w.chunks) for ky in range(w.kernel[0])
-                        for kx in range(w.kernel[1])]
-            else:
+            for g in range(w.groups):
+                part = range(g * w.chunks // w.groups, (g + 1) * w.chunks // w.groups)
                 out += [word(oy, ox, ky, kx, c) for ky in range(w.kernel[0]) for kx in range(w.kernel[1])
-                        for c in range(w.chunks)] * w.passes
+                        for c in part] * w.passes
     return out
 
 
-def geometry(chunks, size, kernel, stride=(1, 1), dilation=(1, 1), pad=(0, 0, 0, 0), passes=1, first=False):
+def geometry(chunks, size, kernel, stride=(1, 1), dilation=(1, 1), pad=(0, 0, 0, 0), passes=1, groups=1):
     out = tuple((size[i] + pad[i] + pad[i + 2] - (kernel[i] - 1) * dilation[i] - 1) // stride[i] + 1
                 for i in range(2))
-    return Window(chunks, size, kernel, stride, dilation, pad[:2], out, passes, first)
+    return Window(chunks, size, kernel, stride, dilation, pad[:2], out, passes, groups)
 
 
 def params(w, lanes, bits, depth, pad_value=0, style=0):
     return {"LANES": lanes, "BITS": bits, "CHUNKS": w.chunks, "IN_H": w.size[0], "IN_W": w.size[1],
             "KH": w.kernel[0], "KW": w.kernel[1], "SH": w.stride[0], "SW": w.stride[1], "DH": w.dilation[0],
             "DW": w.dilation[1], "PAD_T": w.pad[0], "PAD_L": w.pad[1], "OUT_H": w.out[0], "OUT_W": w.out[1],
-            "PASSES": w.passes, "ORDER": int(w.channels_first), "PAD_VALUE": pad_value, "DEPTH": depth,
+            "PASSES": w.passes, "GROUPS": w.groups, "PAD_VALUE": pad_value, "DEPTH": depth,
             "STYLE": style}
 
 
@@ -64,14 +62,14 @@ def bench(w, lanes=2, bits=3, extra=0, pad_value=0, style=0, frames=3, seed=1):
     return run_bench("hwq_window", p, x, [windows(f, w, pad_word) for f in x], tm, seed=seed)
 
 
-def drawn(r, channels, lanes, passes, first):
+def drawn(r, channels, lanes, passes, groups):
     """A random geometry of this many channels: (Window, pads as torch takes them, one frame as int [C, H, W])."""
     while True:
         size, kernel = [r.randint(1, 6) for _ in "yx"], [r.randint(1, 3) for _ in "yx"]
         stride, dilation = [r.randint(1, 3) for _ in "yx"], [r.randint(1, 2) for _ in "yx"]
         top, left, bottom, right = (r.randint(0, (kernel[i % 2] - 1) * dilation[i % 2]) for i in range(4))
         w = geometry(channels // lanes, tuple(size), tuple(kernel), tuple(stride), tuple(dilation),
-                     (top, left, bottom, right), passes, first)
+                     (top, left, bottom, right), passes, groups)
         if min(w.out) > 0:
             x = np.random.default_rng(r.getrandbits(32)).integers(-8, 8, (channels, *size))
             return w, (left, right, top, bottom), x
@@ -93,26 +91,26 @@ def fields(text, lanes, bits):
 @given(st.randoms(use_true_random=False))
 def test_beats_of_windows_times_rows_of_weights_are_torchs_convolution_at_every_folding(r):
     """The order of hwq_window's beats and of hwq_mvu's memory, each as its bench has it, taken together."""
-    c, m, bits = r.randint(1, 6), r.randint(1, 6), r.randint(2, 5)
+    g, c, m, bits = r.randint(1, 3), r.randint(1, 6), r.randint(1, 6), r.randint(2, 5)  # c and m of a group
     simd, pe = r.choice(divisors(c)), r.choice(divisors(m))
     nf, value = m // pe, r.randint(-2, 2)
-    w, pad, x = drawn(r, c, simd, nf, False)
+    w, pad, x = drawn(r, g * c, simd, nf, g)
     half = 1 << bits - 1
-    k = np.random.default_rng(r.getrandbits(32)).integers(-half, half, (m, c, *w.kernel))
-    rows = fields(mvu_rows(k.transpose(0, 2, 3, 1).reshape(m, -1), pe, simd, bits, 0), pe * simd, bits)
-    got = np.array(windows(beats_of(x, simd), w, (value,) * simd)).reshape(w.windows, nf, -1, 1, simd)
-    acc = (got * rows.reshape(nf, -1, pe, simd)).sum(axis=(2, 4)).reshape(*w.out, m)
+    k = np.random.default_rng(r.getrandbits(32)).integers(-half, half, (g * m, c, *w.kernel))
+    rows = fields(mvu_rows(k.transpose(0, 2, 3, 1).reshape(g * m, -1), pe, simd, bits, 0), pe * simd, bits)
+    got = np.array(windows(beats_of(x, simd), w, (value,) * simd)).reshape(w.windows, g * nf, -1, 1, simd)
+    acc = (got * rows.reshape(g * nf, -1, pe, simd)).sum(axis=(2, 4)).reshape(*w.out, g * m)
     image = F.pad(torch.from_numpy(x).double(), pad, value=value)
-    want = F.conv2d(image[None], torch.from_numpy(k).double(), None, w.stride, 0, w.dilation)[0]
+    want = F.conv2d(image[None], torch.from_numpy(k).double(), None, w.stride, 0, w.dilation, g)[0]
     np.testing.assert_array_equal(acc, want.permute(1, 2, 0).numpy())
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.randoms(use_true_random=False))
-def test_beats_of_channels_first_windows_are_torchs_depthwise_convolution_and_pooling_at_every_folding(r):
+def test_beats_of_windows_channel_by_channel_are_torchs_depthwise_convolution_and_pooling_at_every_folding(r):
     c, bits = r.randint(1, 6), r.randint(2, 5)
     pe, value = r.choice(divisors(c)), r.randint(-2, 2)
-    w, pad, x = drawn(r, c, pe, 1, True)
+    w, pad, x = drawn(r, c, pe, 1, c // pe)
     taps, half = w.kernel[0] * w.kernel[1], 1 << bits - 1
     k = np.random.default_rng(r.getrandbits(32)).integers(-half, half, (c, 1, *w.kernel))
     rows = fields(mvu_rows(k.reshape(c, -1), pe, 1, bits, 0), pe, bits).reshape(c // pe, taps, pe)
@@ -131,8 +129,12 @@ def test_beats_of_channels_first_windows_are_torchs_depthwise_convolution_and_po
     (dict(chunks=2, size=(5, 5), kernel=(3, 3), pad=(1, 1, 1, 1), passes=3), 5, 2),
     (dict(chunks=3, size=(6, 5), kernel=(3, 2), stride=(2, 1), pad=(1, 0, 0, 1)), 3, 3),
     (dict(chunks=1, size=(7, 8), kernel=(3, 3), stride=(2, 3), dilation=(1, 2), pad=(0, 1, 1, 0), passes=2), 1, 0),
-    (dict(chunks=2, size=(4, 6), kernel=(2, 2), stride=(2, 2), first=True), 0, 0),
-    (dict(chunks=3, size=(5, 4), kernel=(3, 3), pad=(1, 1, 1, 1), first=True), 7, 2),
+    (dict(chunks=2, size=(4, 6), kernel=(2, 2), stride=(2, 2), groups=2), 0, 0),
+    (dict(chunks=3, size=(5, 4), kernel=(3, 3), pad=(1, 1, 1, 1), groups=3), 7, 2),
+    (dict(chunks=4, size=(5, 4), kernel=(3, 2), pad=(1, 0, 1, 1), groups=2), 0, 0),            # groups of two beats
+    (dict(chunks=6, size=(4, 5), kernel=(2, 3), stride=(1, 2), pad=(0, 1, 0, 1), groups=3, passes=2), 2, 0),
+    (dict(chunks=2, size=(3, 3), kernel=(1, 1), stride=(2, 2), groups=2, passes=3), 0, 0),
+    (dict(chunks=4, size=(3, 4), kernel=(3, 3), pad=(2, 2, 2, 2), groups=4, passes=2), 0, 0),  # rows are kept
     (dict(chunks=4, size=(6, 6), kernel=(1, 1), stride=(2, 2), passes=2), 2, 0),   # unused rows and columns
     (dict(chunks=1, size=(1, 20), kernel=(1, 9), pad=(0, 4, 0, 4), passes=2), 0, 0),
     (dict(chunks=1, size=(4, 4), kernel=(4, 4), passes=2), 0, 0),                  # one window
