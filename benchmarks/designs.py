@@ -260,7 +260,7 @@ def slide(
     out = (size + 2 * pad - k) // stride + 1
     params = {
         "LANES": lanes, "BITS": bits, "IN_H": size, "IN_W": size, "KH": k, "KW": k, "SH": stride, "SW": stride, "DH": 1,
-        "DW": 1, "PAD_T": pad, "PAD_L": pad, "OUT_H": out, "OUT_W": out, "TAPS": taps, "PASSES": passes,
+        "DW": 1, "PAD_T": pad, "PAD_L": pad, "OUT_H": out, "OUT_W": out, "TAPS": taps, "PASSES": passes, "PIXELS": 1,
         "PAD_VALUE": 0, "STYLE": 0,
     }  # fmt: skip
     return Instance(name, "hwq_slide", tuple(params.items()), name)

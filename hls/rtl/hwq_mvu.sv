@@ -2,6 +2,8 @@
 //   Function    for each nf: y[pe] = sum over sf, simd of W[nf*PE+pe, sf*SIMD+simd] * x[sf*SIMD+simd],
 //               modulo 2^ACC_W (W_KIND 3: popcount of XNOR). Beats in: for nf, for sf (the same vector
 //               NF times). One beat of PE accumulators out per nf.
+//               PIXELS > 1 (SF = NF = 1): so many vectors a beat, of TAPS parts each; in: for tap, for pixel,
+//               SIMD/TAPS values; out: for pixel, PE accumulators.
 //   Memory      W_FILE, row nf*SF + sf; W[nf*PE+pe, sf*SIMD+simd] at bit (pe*SIMD + simd) * W_BITS.
 //               W_KIND 0: two's complement; 1 and 3: 1 is +1, 0 is -1; 2: two's complement, no -2.
 //   Latency     PIPE cycles from the last beat of a vector; 1 beat in per cycle. Class reduce(PIPE, SF).
@@ -14,6 +16,8 @@ module hwq_mvu #(
   parameter int unsigned SIMD       = 4,
   parameter int unsigned SF         = 2,
   parameter int unsigned NF         = 2,
+  parameter int unsigned PIXELS     = 1,
+  parameter int unsigned TAPS       = 1,
   parameter int unsigned W_BITS     = 4,
   parameter int unsigned W_KIND     = 0,    // 0 int, 1 bipolar, 2 ternary, 3 bipolar, XNOR-popcount
   parameter int unsigned X_BITS     = 4,
@@ -27,14 +31,14 @@ module hwq_mvu #(
   parameter int unsigned DSP_W      = 25,   // wide operand of a DSP block: 25 (7-series), 18 (ECP5)
   parameter int unsigned DSP_ROWS   = 0     // rows that may use DSP blocks, 0: all that fill them
 ) (
-  input  logic                   clk,
-  input  logic                   rst_n,     // synchronous, active low
-  input  logic [SIMD*X_BITS-1:0] s_axis_tdata,
-  input  logic                   s_axis_tvalid,
-  output logic                   s_axis_tready,
-  output logic [PE*ACC_W-1:0]    m_axis_tdata,
-  output logic                   m_axis_tvalid,
-  input  logic                   m_axis_tready
+  input  logic                          clk,
+  input  logic                          rst_n, // synchronous, active low
+  input  logic [PIXELS*SIMD*X_BITS-1:0] s_axis_tdata,
+  input  logic                          s_axis_tvalid,
+  output logic                          s_axis_tready,
+  output logic [PIXELS*PE*ACC_W-1:0]    m_axis_tdata,
+  output logic                          m_axis_tvalid,
+  input  logic                          m_axis_tready
 );
   localparam int unsigned DEPTH  = NF * SF;
   localparam int unsigned ADDR_W = DEPTH > 1 ? $clog2(DEPTH) : 1;
@@ -42,6 +46,10 @@ module hwq_mvu #(
 
   if (SF < 1 || NF < 1 || ACC_W < 1 || ACC_W > 32) begin : gen_bad_size
     $error("hwq_mvu: SF=%0d, NF=%0d, ACC_W=%0d must be at least 1, ACC_W at most 32", SF, NF, ACC_W);
+  end
+  if (PIXELS < 1 || TAPS < 1 || SIMD % TAPS != 0 || (PIXELS > 1 && DEPTH > 1)) begin : gen_bad_pixels
+    $error("hwq_mvu: PIXELS=%0d, TAPS=%0d: TAPS must divide SIMD=%0d, and PIXELS > 1 has SF = NF = 1",
+           PIXELS, TAPS, SIMD);
   end
   if (PIPE < 3) begin : gen_bad_pipe
     $error("hwq_mvu: PIPE=%0d, must be at least 3", PIPE);
@@ -55,11 +63,11 @@ module hwq_mvu #(
 
   // Elastic stages: load[i] is the enable of stage i + 1.
   logic [(SF > 1 ? PIPE-2 : PIPE-1):0] load;
-  logic [PE-1:0][ACC_W-1:0]            beat;   // dot products of one beat
+  logic [PIXELS-1:0][PE-1:0][ACC_W-1:0] beat;  // dot products of one beat
 
   // ---- stage 1: the beat and its weights -------------------------------------------------------
   logic                                  take;
-  logic [SIMD-1:0][X_BITS-1:0]           x_q;
+  logic [PIXELS*SIMD-1:0][X_BITS-1:0]    x_q;
   logic [PE-1:0][SIMD-1:0][W_BITS-1:0]   w;
   logic [ADDR_W-1:0]                     addr;
 
@@ -100,16 +108,20 @@ module hwq_mvu #(
       .LANES(LANES), .SIMD(SIMD), .W_BITS(W_BITS), .X_BITS(X_BITS), .X_SIGNED(X_SIGNED),
       .CASCADE(CASCADE), .S(LANE_S), .Y_W(ACC_W), .CUTS(CUTS)
     ) u_dot (
-      .clk, .en(load[1 +: CUTS]), .x(x_q), .w(w[d*LANES +: LANES]), .y(beat[d*LANES +: LANES])
+      .clk, .en(load[1 +: CUTS]), .x(x_q), .w(w[d*LANES +: LANES]), .y(beat[0][d*LANES +: LANES])
     );
   end
-  if (DSP_PE < PE) begin : gen_lut
+  for (genvar p = 0; p < (DSP_PE < PE ? PIXELS : 0); p++) begin : gen_lut
+    logic [SIMD-1:0][X_BITS-1:0] x;         // of pixel p
+    for (genvar t = 0; t < TAPS; t++) begin : gen_tap
+      assign x[t*SIMD/TAPS +: SIMD/TAPS] = x_q[(t*PIXELS+p)*SIMD/TAPS +: SIMD/TAPS];
+    end
     hwq_dot #(
       .PE(PE - DSP_PE), .SIMD(SIMD), .W_BITS(W_BITS), .W_KIND(W_KIND), .X_BITS(X_BITS),
       .X_SIGNED(X_SIGNED), .CONST(DEPTH == 1), .Y_W(ACC_W), .CUTS(CUTS),
       .HOLD(DEPTH > 1 && STYLE != 1)
     ) u_dot (
-      .clk, .en(load[1 +: CUTS]), .x(x_q), .w(w[DSP_PE +: PE - DSP_PE]), .y(beat[DSP_PE +: PE - DSP_PE])
+      .clk, .en(load[1 +: CUTS]), .x, .w(w[DSP_PE +: PE - DSP_PE]), .y(beat[p][DSP_PE +: PE - DSP_PE])
     );
   end
 
@@ -140,7 +152,7 @@ module hwq_mvu #(
     assign m_axis_tvalid = out_valid_q;
     assign m_axis_tdata  = out_q;
     for (genvar pe = 0; pe < PE; pe++) begin : gen_sum
-      assign sum[pe] = acc_q[pe] + beat[pe];
+      assign sum[pe] = acc_q[pe] + beat[0][pe];
     end
 
     always_ff @(posedge clk) begin

@@ -1,7 +1,7 @@
 // hwq_window: sliding windows over an image that streams in pixel by pixel; padding is made here.
 //   Function    A beat is LANES values of BITS bits; CHUNKS beats are a pixel, pixels in row-major order.
-//               Out, for every oy < OUT_H, ox < OUT_W, for group < GROUPS, for pass < PASSES, for ky < KH, kx < KW,
-//               for chunk < CHUNKS/GROUPS: chunk group*CHUNKS/GROUPS + chunk of pixel (y, x), with
+//               Out, for every oy < OUT_H, ox < OUT_W, for group < GROUPS, for pass < PASSES, for ky < KH,
+//               kx < KW, for chunk < CHUNKS/GROUPS: chunk group*CHUNKS/GROUPS + chunk of pixel (y, x), with
 //               y = oy*SH + ky*DH - PAD_T, x = ox*SW + kx*DW - PAD_L; PAD_VALUE in every lane where (y, x) is
 //               outside IN_H x IN_W. GROUPS 1: convolution; CHUNKS: depthwise units and pooling; between:
 //               grouped convolution.

@@ -114,7 +114,7 @@ def _choices(graph: Graph, layer: Layer, cut: set[str], target: Target, clock_mh
     refusal: FoldingError | None = None
     for pe in layer.pes:
         try:
-            if dense:
+            if dense and pe <= layer.rows:
                 after = _sum(_post(graph, layer, Fold(pe, 1), target, clock_mhz))
                 some, cost = [], np.zeros((len(RESOURCES), 0))
                 for g, form in forms.items():
@@ -126,6 +126,8 @@ def _choices(graph: Graph, layer: Layer, cut: set[str], target: Target, clock_mh
                     cost[:, k] = _sum(_mapped(graph, layer, some[k], cut, target, clock_mhz)) - after
                 cost += after[:, None]
             else:
+                if dense and layer.rows * layer.cols > MAX_CONSTANTS:
+                    continue
                 some = [Fold(pe, simd) for simd in layer.simds_at(pe)]
                 cost = np.stack([_sum(_mapped(graph, layer, f, cut, target, clock_mhz)) for f in some], axis=1)
         except FoldingError as e:

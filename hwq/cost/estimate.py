@@ -75,11 +75,13 @@ def _mvu(i: Instance) -> tuple[ft.Features, float]:
     block = p("STYLE") == 2 and depth > 1
     columns = _columns(i, 0, width)
     rom = 0.0 if block else ft.rom_luts(columns)
+    pixels = p("PIXELS")
     f = mvu_features(
         pe, simd, sf, nf, w_bits, kind, p("X_BITS"), bool(p("X_SIGNED")), p("ACC_W"), p("PIPE"), rom, block
     )
     if depth == 1:
-        start, chain, tree = _constants(i)
+        start, chain, tree = (pixels * n for n in _constants(i))
+        f |= {k: pixels * f[k] for k in ("x_regs", "out")}
         f |= {
             "terms": 0,
             "above": 0,
@@ -194,7 +196,7 @@ def row_widths(i: Instance) -> IntArray | None:
     half = 1 << (p("X_BITS") - 1)
     lo, hi = (-half, half - 1) if p("X_SIGNED") else (0, 2 * half - 1)
     low, high = np.minimum(w * lo, w * hi).sum(axis=1), np.maximum(w * lo, w * hi).sum(axis=1)
-    return 1 + ft.clog2(np.maximum(-low, high + 1))
+    return np.tile(1 + ft.clog2(np.maximum(-low, high + 1)), p("PIXELS"))
 
 
 def _scale(i: Instance) -> ft.Features:
@@ -286,7 +288,7 @@ def _table(i: Instance) -> tuple[ft.Features, float]:
 
 def _slide(i: Instance) -> tuple[ft.Features, float]:
     p, g = i.int_param, timing(i).geometry
-    pixel, groups = p("LANES") * p("BITS"), timing(i).n
+    pixel, groups = p("PIXELS") * p("LANES") * p("BITS"), timing(i).n
     rows, cols = scan(g)
     ring = max(1, slide_ring(g))
     above = (p("KH") - 1) * pixel

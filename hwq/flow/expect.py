@@ -61,15 +61,12 @@ def stream_words(stream: Stream, values: IntArray) -> NDArray[np.uint32]:
 
 def in_order(stream: Stream, values: IntArray) -> IntArray:
     """values [frames, ...] of its tensor -> [frames, beats * lanes], in the order in which the stream sends them."""
-    if stream.groups > 1:
-        each = values.shape[-1] // (stream.taps * stream.groups)
-        values = values.reshape(len(values), -1, stream.taps, stream.groups, each).swapaxes(2, 3)
-    return values.reshape(len(values), -1)
+    return values.reshape(len(values), -1, *stream.turned).swapaxes(2, 3).reshape(len(values), -1)
 
 
-def content_key(stream: Stream) -> tuple[str, int, int, int, int]:
+def content_key(stream: Stream) -> tuple[str, int, int, tuple[int, int, int]]:
     """Streams with equal keys carry the same beats and share a file."""
-    return stream.tensor, stream.lanes, stream.bits, stream.taps, stream.groups
+    return stream.tensor, stream.lanes, stream.bits, stream.turned
 
 
 def write_plan(folder: Path, streams: Sequence[Stream], found: Mapping[str, IntArray]) -> Path:

@@ -42,8 +42,8 @@ class Stream:
     """A handshaked channel between two instance ports ('' as instance: the design's own boundary).
 
     It carries tensor `tensor` of the Graph, `lanes` x `bits` a beat; `beats` distinct beats a frame, in sequences of
-    `group` beats (0: the whole frame is one) that are each sent `repeat` times. groups > 1: the last axis of the tensor
-    is [taps, groups, channels], sent group by group. `signed` says how a lane decodes.
+    `group` beats (0: the whole frame is one) that are each sent `repeat` times. turned (a, b, c): the values of the
+    tensor come in blocks [a, b, c], sent as [b, a, c]. `signed` says how a lane decodes.
     """
 
     name: str
@@ -56,8 +56,7 @@ class Stream:
     beats: int
     repeat: int = 1
     group: int = 0
-    taps: int = 1
-    groups: int = 1
+    turned: tuple[int, int, int] = (1, 1, 1)
 
     @property
     def sequence(self) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hwq.errors import UnsupportedOp
 from hwq.hw.design import Fold
 from hwq.hw.window import Window as Geometry
-from hwq.hw.window import slide_cycles
+from hwq.hw.window import in_beats, slide_cycles
 from hwq.ir.graph import Graph, Node, Tensor
 from hwq.ir.ops import (
     ArgMax,
@@ -28,6 +28,7 @@ from hwq.ir.ops import (
 )
 
 POST = (Step, Table, Combine, ArgMax, Reshape)
+MAX_ABREAST = 16  # pixels a cycle
 HEADS = (Window, MatVec, Pool, Total, Combine, Concat, Spread, Upsample, DepthToSpace)
 
 
@@ -37,10 +38,11 @@ class Layer:
 
     A Window that no matrix op or pooling takes alone is a head itself.
 
-    rows: channels that PE folds (MH of a matrix); cols: what SIMD folds (MW of a matrix, the taps of a depthwise one
-    or of a pooling, 1 without); vectors: how often that happens a frame; pes, simds: legal PE and SIMD; channels: of
-    what comes in, inputs: how many vectors of them come a frame; depthwise: a matrix op in which every channel goes its
-    own way; slide: what hwq_slide slides over where a beat may hold several pixels; groups: of any other matrix op.
+    rows: channels that PE folds (MH of a matrix; a PE above that is several pixels a cycle); cols: what SIMD folds (MW
+    of a matrix, the taps of a depthwise one or of a pooling, 1 without); vectors: how often that happens a frame; pes,
+    simds: legal PE and SIMD; channels: of what comes in, inputs: how many vectors of them come a frame; depthwise: a
+    matrix op in which every channel goes its own way; slide: what hwq_slide slides over where a beat may hold several
+    pixels; groups: of any other matrix op.
     """
 
     name: str
@@ -80,7 +82,11 @@ class Layer:
         return self.nodes[-1].outputs[0]
 
     def lanes(self, fold: Fold) -> int:
-        """Values a beat on the way in: SIMD of a matrix op, a pixel at the most; PE where channels go their own way."""
+        """Values a beat on the way in: SIMD of a matrix op, a pixel at the most; PE where channels go their own way; as
+        many pixels as several take.
+        """
+        if (abreast := self.abreast(fold)) > 1:
+            return self.channels * abreast * (self.slide.stride[1] if self.slide is not None else 1)
         return fold.pe if self.lanewise else min(fold.simd, self.channels)
 
     @property
@@ -89,8 +95,14 @@ class Layer:
         return self.mat is None or self.depthwise
 
     def simds_at(self, pe: int) -> tuple[int, ...]:
-        """Legal SIMD beside a PE: several positions of a window a beat are whole pixels."""
+        """Legal SIMD beside a PE: several taps a beat are of whole pixels, several pixels are whole windows."""
+        if pe > self.rows:
+            return self.simds[-1:]
         return self.simds if not self.lanewise or pe == self.channels else (1,)
+
+    def abreast(self, fold: Fold) -> int:
+        """Pixels that come out a beat, where it is whole ones."""
+        return max(1, fold.pe // self.rows)
 
     def groups_at(self, fold: Fold) -> int:
         """How many groups are worked on one after the other: those of the op where PE and SIMD divide what a group has,
@@ -103,13 +115,17 @@ class Layer:
         """Columns that SIMD folds."""
         return self.cols // self.groups_at(fold)
 
-    def pixels(self, fold: Fold) -> int:
-        """Pixels of a window a beat."""
+    def taps(self, fold: Fold) -> int:
+        """Positions of a window a beat."""
         return fold.simd if self.lanewise else max(1, fold.simd // self.channels)
 
     def cycles(self, fold: Fold) -> int:
         """Cycles a frame: of the work, or of what comes in."""
-        if self.slide is not None and self.pixels(fold) > 1:
+        if (abreast := self.abreast(fold)) > 1:
+            if self.slide is None:
+                return self.vectors // abreast
+            return slide_cycles(in_beats(self.slide, abreast * self.slide.stride[1]), 1)
+        if self.slide is not None and self.taps(fold) > 1:
             return slide_cycles(self.slide, fold.cycles(self.rows, self.cols))
         work = fold.cycles(self.rows, self.cols_at(fold), self.vectors)
         return max(work, self.inputs * self.channels // self.lanes(fold))
@@ -189,7 +205,8 @@ def _layer(graph: Graph, nodes: list[Node], taken: set[str], problems: list[str]
                 cols = op.taps
                 simds = divisors(op.taps)
             else:
-                parts = op.groups
+                if window is not None or op.taps == 1:  # a Window that others take too sends its groups together
+                    parts = op.groups
                 simds = divisors(x.channels)
                 if window is not None:
                     simds += tuple(x.channels * t for t in divisors(op.taps)[1:])
@@ -208,9 +225,21 @@ def _layer(graph: Graph, nodes: list[Node], taken: set[str], problems: list[str]
             pes = divisors(math.gcd(*(graph.tensor(t).channels for t in main.inputs)))
     if window is not None and isinstance(window.op, Window):
         slide = geometry(window.op, x.shape)
+    pes += tuple(rows * p for p in _abreast(main, post, y, slide))
     return Layer(
         name, window, head, post, rows, cols, vectors, pes, simds, x.channels, positions(x), depthwise, slide, parts
     )  # fmt: skip
+
+
+def _abreast(main: Node, post: tuple[Node, ...], y: Tensor, slide: Geometry | None) -> tuple[int, ...]:
+    """How many pixels a cycle, above one, a layer can work on: parts of a row, up to MAX_ABREAST."""
+    own = isinstance(main.op, (MatVec, Pool, Combine, Step, Table))
+    if not own or len(y.shape) < 3 or any(isinstance(n.op, ArgMax) for n in (main, *post)):
+        return ()
+    fits = [p for p in divisors(y.shape[-2]) if 1 < p <= MAX_ABREAST]
+    if slide is not None:
+        fits = [p for p in fits if slide.size[1] % (p * slide.stride[1]) == 0]
+    return tuple(fits)
 
 
 def geometry(op: Window, shape: tuple[int, ...]) -> Geometry:

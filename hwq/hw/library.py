@@ -10,7 +10,7 @@ from hwq.errors import CheckFailed
 from hwq.hw.design import Design, Instance, Stream
 from hwq.hw.schedule import Node, Timing, merge, run_net
 from hwq.hw.solve import Times
-from hwq.hw.window import Window
+from hwq.hw.window import Window, in_beats
 
 WIRES = ("hwq_edge_in", "hwq_edge_out", "hwq_fork", "hwq_join")
 
@@ -49,7 +49,8 @@ def timing(instance: Instance) -> Timing:
         case "hwq_window":
             return Timing("window", depth=p("DEPTH"), window=_geometry(instance, p("CHUNKS"), p("GROUPS")))
         case "hwq_slide":
-            return Timing("slide", n=p("KH") * p("KW") // p("TAPS"), window=_geometry(instance))
+            geometry = in_beats(_geometry(instance), p("PIXELS"))
+            return Timing("slide", n=p("KH") * p("KW") // p("TAPS"), window=geometry)
         case other:
             raise KeyError(f"no timing class for module '{other}'")
 

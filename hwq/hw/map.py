@@ -44,7 +44,12 @@ def check_folds(found: tuple[Layer, ...], folds: Mapping[str, Fold]) -> None:
                     f"layer '{layer.name}': {label}={value} does not divide {whole}; "
                     f"legal {label}: {', '.join(map(str, legal))}"
                 )
-        if f.pe in layer.pes and f.simd in layer.simds and f.simd not in layer.simds_at(f.pe):
+        if f.pe in layer.pes and f.pe > layer.rows and f.simd not in layer.simds_at(f.pe):
+            wrong.append(
+                f"layer '{layer.name}': PE={f.pe} is {layer.abreast(f)} pixels a cycle, which takes "
+                f"SIMD={layer.simds[-1]}; use that, or PE of at most {layer.rows}"
+            )
+        elif f.pe in layer.pes and f.simd in layer.simds and f.simd not in layer.simds_at(f.pe):
             wrong.append(
                 f"layer '{layer.name}': SIMD={f.simd} positions of a window a cycle take whole pixels: "
                 f"PE={layer.channels}, or SIMD=1 with PE={f.pe}"
@@ -53,7 +58,7 @@ def check_folds(found: tuple[Layer, ...], folds: Mapping[str, Fold]) -> None:
             wrong.append(f"layer '{layer.name}': resource '{f.resource}' is not one of {', '.join(RESOURCE)}")
         if f.memory not in STYLE:
             wrong.append(f"layer '{layer.name}': memory '{f.memory}' is not one of {', '.join(STYLE)}")
-        elif f.memory == "constant" and layer.mat is not None and (f.pe, f.simd) != (layer.rows, layer.cols):
+        elif f.memory == "constant" and layer.mat is not None and (f.pe < layer.rows or f.simd != layer.cols):
             wrong.append(
                 f"layer '{layer.name}': constant weights need full unrolling, PE={layer.rows} SIMD={layer.cols}"
             )

@@ -27,8 +27,7 @@ class End:
     repeat: int = 1
     cut: bool = False
     group: int = 0
-    taps: int = 1
-    groups: int = 1
+    turned: tuple[int, int, int] = (1, 1, 1)
 
     @property
     def width(self) -> int:
@@ -59,8 +58,7 @@ class Netlist:
         repeat: int | None = None,
         cut: bool = False,
         group: int = 0,
-        taps: int = 1,
-        groups: int = 1,
+        turned: tuple[int, int, int] = (1, 1, 1),
     ) -> End:
         """Add `module` fed by `ends`; the keyword arguments say in what its output differs from the first of them."""
         self.instances.append(Instance(name, module, tuple(params.items()), layer, mems))
@@ -78,8 +76,7 @@ class Netlist:
             end.repeat if repeat is None else repeat,
             cut,
             group,
-            taps,
-            groups,
+            turned,
         )
 
     def stream(self, end: End, dst: tuple[str, str]) -> None:
@@ -90,7 +87,7 @@ class Netlist:
             name = "m_axis"
         self.streams.append(
             Stream(name, end.src, dst, end.tensor, end.lanes, end.bits, end.signed, end.beats, end.repeat,
-                   end.group, end.taps, end.groups)
+                   end.group, end.turned)
         )  # fmt: skip
 
     def cut(self, end: End, name: str, layer: str) -> End:

@@ -88,7 +88,7 @@ def matvec(at: Site, ends: list[End], node: Node, tag: str) -> End:
             return _vvu(at, at.net.cut(end, at.name("relay"), layer.name), node)
         return _vvu(at, _window(at, end, layer.window), node)
     groups = layer.groups_at(fold)
-    passes = layer.rows // groups // fold.pe
+    passes = max(1, layer.rows // groups // fold.pe)
     if layer.window is not None:
         end = _window(at, end, layer.window, passes, groups)
     elif passes > 1:
@@ -111,15 +111,19 @@ def _mvu(at: Site, end: End, node: Node) -> End:
         w = dense_weights(op, w)
     kind, w_bits = weight_form(op, w, layer.name)
     _check_widths(at, node, w_bits, end.bits, fold.resource)
-    sf, nf = layer.cols_at(fold) // fold.simd, layer.rows // fold.pe
+    abreast = layer.abreast(fold)
+    pe = fold.pe // abreast
+    sf, nf = layer.cols_at(fold) // fold.simd, layer.rows // pe
     dsp_w = DSP_W.get(at.target.family, 18)
     resource = RESOURCE[fold.resource]
     path = f"mem/{layer.name}_w.mem"
     params: dict[str, Param] = {
-        "PE": fold.pe,
+        "PE": pe,
         "SIMD": fold.simd,
         "SF": sf,
         "NF": nf,
+        "PIXELS": abreast,
+        "TAPS": op.taps if abreast > 1 and layer.window is not None else 1,
         "W_BITS": w_bits,
         "W_KIND": kind,
         "X_BITS": end.bits,
@@ -127,16 +131,16 @@ def _mvu(at: Site, end: End, node: Node) -> End:
         "ACC_W": y.dtype.bits,
         "ACC_SIGNED": int(y.dtype.signed),
         "RESOURCE": resource,
-        "STYLE": weight_style(fold.pe * fold.simd * w_bits, sf * nf, fold.memory, at.target),
+        "STYLE": weight_style(pe * fold.simd * w_bits, sf * nf, fold.memory, at.target),
         "PIPE": pipeline.mvu_pipe(fold.simd, w_bits, kind, end.bits, sf, resource, at.clock_mhz, dsp_w),
         "W_FILE": path,
     }
     if fold.resource == "dsp":
         params["DSP_W"] = dsp_w
-    rows = memory.mvu_rows(w, fold.pe, fold.simd, w_bits, kind)
+    rows = memory.mvu_rows(w, pe, fold.simd, w_bits, kind)
     return at.net.join(
         end, at.name("mvu"), "hwq_mvu", layer.name, params, (MemFile(path, rows),), tensor=y.name, lanes=fold.pe,
-        bits=y.dtype.bits, signed=y.dtype.signed, beats=nf * layer.vectors, repeat=1,
+        bits=y.dtype.bits, signed=y.dtype.signed, beats=nf * layer.vectors // abreast, repeat=1,
     )  # fmt: skip
 
 
@@ -195,10 +199,11 @@ def signed_bits(a: IntArray) -> int:
 def _vvu(at: Site, end: End, node: Node) -> End:
     op, layer, fold = node.op, at.layer, at.fold
     assert isinstance(op, MatVec)
-    w, y = at.graph.array(op.weight), at.y(node)
+    y, abreast = at.y(node), layer.abreast(fold)
+    w = np.tile(at.graph.array(op.weight), (abreast, 1))  # pixels side by side are more channels
     kind, w_bits = weight_form(op, w, layer.name)
     _check_widths(at, node, w_bits, end.bits)
-    sf, nf = layer.cols // fold.simd, layer.rows // fold.pe
+    sf, nf = layer.cols // fold.simd, len(w) // fold.pe
     path = f"mem/{layer.name}_w.mem"
     params: dict[str, Param] = {
         "PE": fold.pe,
@@ -217,7 +222,7 @@ def _vvu(at: Site, end: End, node: Node) -> End:
     rows = memory.mvu_rows(w, fold.pe, fold.simd, w_bits, kind)
     return at.net.join(
         end, at.name("vvu"), "hwq_vvu", layer.name, params, (MemFile(path, rows),), tensor=y.name, lanes=fold.pe,
-        bits=y.dtype.bits, signed=y.dtype.signed, beats=nf * layer.vectors, repeat=1,
+        bits=y.dtype.bits, signed=y.dtype.signed, beats=nf * layer.vectors // abreast, repeat=1,
     )  # fmt: skip
 
 
@@ -236,8 +241,9 @@ def _window(at: Site, end: End, node: Node, passes: int = 1, groups: int = 0) ->
     op, x, y = node.op, at.x(node), at.y(node)
     assert isinstance(op, Window)
     pixels, channels = geometry(op, x.shape), x.channels
-    if at.layer.slide is not None and (several := at.layer.pixels(at.fold)) > 1:
-        return _slide(at, end, y, pixels, op.value, several, passes)
+    taps, abreast = at.layer.taps(at.fold), at.layer.abreast(at.fold)
+    if at.layer.slide is not None and (taps > 1 or abreast > 1):
+        return _slide(at, end, y, pixels, op.value, taps, passes, abreast)
     chunks = channels // end.lanes
     g = replace(pixels, chunks=chunks, passes=passes, groups=groups or chunks)
     return _sliding(at, end, at.name("window"), g, op.value, g.least_depth + g.frame_beats, tensor=y.name)
@@ -257,7 +263,8 @@ def _sliding(at: Site, end: End, name: str, g: Geometry, value: int, depth: int,
     beats = g.window_beats // g.passes
     return at.net.join(
         end, name, "hwq_window", at.layer.name, params, tensor=tensor, beats=g.windows * beats, repeat=g.passes,
-        cut=True, group=beats // g.groups, taps=g.kernel[0] * g.kernel[1], groups=g.groups,
+        cut=True, group=beats // g.groups,
+        turned=(g.kernel[0] * g.kernel[1], g.groups, end.lanes * g.chunks // g.groups) if g.groups > 1 else (1, 1, 1),
     )  # fmt: skip
 
 
@@ -281,14 +288,21 @@ def _geometry(end: End, g: Geometry) -> dict[str, Param]:
     }
 
 
-def _slide(at: Site, end: End, y: Tensor, g: Geometry, value: int, taps: int, passes: int) -> End:
-    """hwq_slide, which takes whole pixels and sends `taps` of them a beat, every window `passes` times."""
+def _slide(at: Site, end: End, y: Tensor, g: Geometry, value: int, taps: int, passes: int, abreast: int) -> End:
+    """hwq_slide, which takes whole pixels and sends `taps` of them a beat, every window `passes` times; or `abreast`
+    whole windows a beat.
+    """
     end = at.net.cut(end, at.name("relay"), at.layer.name)
-    params = _geometry(end, g) | {"TAPS": taps, "PASSES": passes, "PAD_VALUE": value, "STYLE": 0}
+    pixels = abreast * g.stride[1] if abreast > 1 else 1
+    channels = end.lanes // pixels
+    params = _geometry(end, g) | {
+        "LANES": channels, "TAPS": taps, "PASSES": passes, "PIXELS": pixels, "PAD_VALUE": value, "STYLE": 0
+    }  # fmt: skip
     group = g.kernel[0] * g.kernel[1] // taps
     return at.net.join(
-        end, at.name("slide"), "hwq_slide", at.layer.name, params,
-        tensor=y.name, lanes=taps * end.lanes, beats=g.windows * group, repeat=passes, group=group,
+        end, at.name("slide"), "hwq_slide", at.layer.name, params, tensor=y.name, lanes=taps * abreast * channels,
+        beats=g.windows // abreast * group, repeat=passes, group=group,
+        turned=(abreast, taps, channels) if abreast > 1 else (1, 1, 1),
     )  # fmt: skip
 
 
@@ -395,9 +409,10 @@ def add(at: Site, ends: list[End], node: Node, tag: str) -> End:
     """Combine of N tensors: N - 1 times hwq_join and hwq_add, the later ones adding to what there is."""
     op, y, layer = node.op, at.y(node), at.layer
     assert isinstance(op, Combine)
-    m = [at.integers(k, y.channels) for k in op.mul]
-    bias = at.integers(op.bias, y.channels)
-    one, zero = np.ones(y.channels, dtype=np.int64), np.zeros(y.channels, dtype=np.int64)
+    channels = _channels(y, ends[0])
+    m = [at.integers(k, channels) for k in op.mul]
+    bias = at.integers(op.bias, channels)
+    one, zero = np.ones(channels, dtype=np.int64), np.zeros(channels, dtype=np.int64)
     reach = [_reach(at.graph.tensor(t), k) for t, k in zip(node.inputs, m, strict=True)]
     end, first = at.net.cut(ends[0], at.name("relay0"), layer.name), m[0]
     for k in range(1, len(ends)):
@@ -418,7 +433,7 @@ def add(at: Site, ends: list[End], node: Node, tag: str) -> End:
         path = f"mem/{layer.name}_mb{number}.mem"
         params = {
             "PE": end.lanes,
-            "CF": y.channels // end.lanes,
+            "CF": channels // end.lanes,
             "X0_W": end.bits,
             "X0_SIGNED": int(end.signed),
             "X1_W": other.bits,
@@ -441,7 +456,7 @@ def add(at: Site, ends: list[End], node: Node, tag: str) -> End:
 
 def _reach(x: Tensor, m: IntArray) -> tuple[IntArray, IntArray]:
     """Least and greatest m[c] * x[c] of every channel, int64 [C]."""
-    ends = np.stack([m * np.asarray(x.lo, dtype=np.int64), m * np.asarray(x.hi, dtype=np.int64)])
+    ends = np.stack([m * _rows(np.array(v, dtype=np.int64), len(m)) for v in (x.lo, x.hi)])
     return ends.min(axis=0), ends.max(axis=0)
 
 
@@ -488,7 +503,7 @@ def _channelwise(
     """`module` with memory contents `rows`, whose path its last parameter names."""
     y = at.y(node)
     path = f"mem/{name}.mem"
-    base: dict[str, Param] = {"PE": end.lanes, "CF": y.channels // end.lanes, "X_W": end.bits,
+    base: dict[str, Param] = {"PE": end.lanes, "CF": _channels(y, end) // end.lanes, "X_W": end.bits,
                               "X_SIGNED": int(end.signed)}  # fmt: skip
     return at.net.join(
         end, name, module, at.layer.name, {**base, **params}, (MemFile(path, rows),),
@@ -501,9 +516,9 @@ def step(at: Site, ends: list[End], node: Node, tag: str) -> End:
     op, (end,) = node.op, ends
     assert isinstance(op, Step)
     x, y = at.x(node), at.y(node)
-    channels, name = x.channels, at.name(tag)
+    channels, name = _channels(x, end), at.name(tag)
     t = at.integers(op.thresholds, channels)
-    lo, hi = (np.broadcast_to(np.array(v, dtype=np.int64), (channels,)) for v in (x.lo, x.hi))
+    lo, hi = (_rows(np.array(v, dtype=np.int64), channels) for v in (x.lo, x.hi))
     falling = None if op.falling is None else _rows(np.asarray(at.graph.array(op.falling), dtype=bool), channels)
     cf, n = channels // end.lanes, t.shape[1]
     if n > 15 and (rq := requantizer(t, lo, hi, op.offset, falling)) is not None:
@@ -544,8 +559,9 @@ def table(at: Site, ends: list[End], node: Node, tag: str) -> End:
     op, (end,) = node.op, ends
     assert isinstance(op, Table)
     x, y, name = at.x(node), at.y(node), at.name(tag)
-    entries = at.integers(op.entries, x.channels)
-    cf, size = x.channels // end.lanes, entries.shape[1]
+    channels = _channels(x, end)
+    entries = at.integers(op.entries, channels)
+    cf, size = channels // end.lanes, entries.shape[1]
     params: dict[str, Param] = {
         "BASE": op.base,
         "ENTRIES": size,
@@ -563,7 +579,7 @@ def scale(at: Site, ends: list[End], node: Node, tag: str) -> End:
     op, (end,) = node.op, ends
     assert isinstance(op, Combine)
     x, y, name = at.x(node), at.y(node), at.name(tag)
-    m, b = at.integers(op.mul[0], x.channels), at.integers(op.bias, x.channels)
+    m, b = (at.integers(k, _channels(x, end)) for k in (op.mul[0], op.bias))
     m_w, b_w = signed_bits(m), signed_bits(b)
     params: dict[str, Param] = {
         "M_W": m_w,
@@ -599,8 +615,15 @@ def reshape(at: Site, ends: list[End], node: Node, tag: str) -> End:
 
 
 def _rows(a: NDArray[T], channels: int) -> NDArray[T]:
-    """[1 or C, ...] -> [C, ...]."""
-    return np.broadcast_to(a, (channels, *a.shape[1:])) if len(a) == 1 else a
+    """[1 or C, ...] -> [channels, ...]; channels a multiple of C: those of several pixels."""
+    if len(a) == 1:
+        return np.broadcast_to(a, (channels, *a.shape[1:]))
+    return a if len(a) == channels else np.tile(a, (channels // len(a), *(1,) * (a.ndim - 1)))
+
+
+def _channels(y: Tensor, end: End) -> int:
+    """Channels that parameters are for: those of a pixel, or of all pixels of a beat."""
+    return max(y.channels, end.lanes)
 
 
 Unit = Callable[[Site, list[End], Node, str], End]

@@ -7,7 +7,7 @@ share this file; the rules are those of the RTL header.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -167,6 +167,26 @@ def dead(w: Window) -> Int64:
 
 
 # ---- hwq_slide: whole pixels, several taps a beat --------------------------------------------------------------------
+
+
+def in_beats(w: Window, pixels: int) -> Window:
+    """What hwq_slide with PIXELS = `pixels` does, in columns of so many pixels: windows side by side are one, which
+    reaches back over whole columns.
+    """
+    if pixels == 1:
+        return w
+    abreast = pixels // w.stride[1]
+    left = -(-w.pad[1] // pixels)
+    first = ((abreast - 1) * w.stride[1] + w.span[1] - w.pad[1]) // pixels
+    return replace(
+        w,
+        size=(w.size[0], w.size[1] // pixels),
+        kernel=(w.kernel[0], first + left + 1),
+        stride=(w.stride[0], 1),
+        dilation=(w.dilation[0], 1),
+        pad=(w.pad[0], left),
+        out=(w.out[0], w.out[1] // abreast),
+    )
 
 
 def scan(w: Window) -> tuple[int, int]:

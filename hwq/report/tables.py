@@ -252,7 +252,7 @@ def layer_facts(build: Build, layer: str) -> dict[str, object]:
             facts |= {
                 "rows": p["PE"] * p["NF"],
                 "cols": p["SIMD"] * p["SF"],
-                "pe": p["PE"],
+                "pe": p["PE"] * p.get("PIXELS", 1),
                 "simd": p["SIMD"],
                 "weight_bits": p["W_BITS"],
                 "accumulator_bits": p["ACC_W"],

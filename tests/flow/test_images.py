@@ -179,6 +179,88 @@ def test_groups_take_the_cycles_of_what_they_see(
         assert result.timing_equal or stall != "none"
 
 
+@pytest.mark.sim
+@pytest.mark.parametrize("pixels", [1, 2])
+def test_a_window_that_several_products_share_sends_its_groups_and_pixels_together(pixels: int, tmp_path: Path) -> None:
+    net = ImageNet((4, 4, 5))
+    scales = np.array([0.25, 0.251, 0.25, 0.2503], dtype=np.float32).reshape(1, 4, 1, 1)
+    net.x = net.quant(net.x, scales, bits=4)
+    convolve(net, 2, 2, group=2)
+    quantized(net, 4)
+    classify(net, 2)
+    model, folding = tmp_path / "net.onnx", tmp_path / "folding.toml"
+    model.write_bytes(net.bytes())
+    found = layers(lower(read_qonnx(model.read_bytes())))
+    assert sum(la.mat is not None and la.window is None and la.cols == 16 for la in found) > 1
+    folds = {}
+    for la in found:
+        pe = max(p for p in la.pes if p <= pixels * la.rows) if pixels > 1 else 1
+        folds[la.name] = Fold(pe, la.simds_at(pe)[-1 if pixels > 1 else 0])
+    folding.write_text(fold.dump(folds, "pynq-z2", 100.0))
+    result = simulate(export(model, folding=folding, out=tmp_path / "build", allow_overflow=True), frames=4)
+    assert result.mismatches == 0 and result.timing_equal
+
+
+def wide() -> ImageNet:
+    """What can work on several pixels a cycle: convolutions of every kind, pools, a residual sum."""
+    net = ImageNet((2, 6, 8))
+    quantized(net, 3)
+    convolve(net, 4, pads=[1, 1, 1, 1])
+    quantized(net, 3)
+    skip = net.x
+    convolve(net, 4, group=4, pads=[1, 1, 1, 1])
+    quantized(net, 3, 0.5)
+    net.then("Add", skip)
+    quantized(net, 3, 0.3)
+    convolve(net, 6, 1)
+    quantized(net, 3)
+    net.then("MaxPool", kernel_shape=[3, 3], strides=[1, 1], pads=[1, 1, 1, 1])
+    convolve(net, 4, strides=[2, 2], pads=[1, 1, 1, 1])
+    quantized(net, 3)
+    net.then("AveragePool", kernel_shape=[2, 2], strides=[1, 2])
+    quantized(net, 3)
+    classify(net, 3)
+    return net
+
+
+@pytest.mark.sim
+@pytest.mark.parametrize(("abreast", "cycles"), [(2, 35), (4, 21)])
+def test_layers_take_several_pixels_a_cycle(abreast: int, cycles: int, tmp_path: Path) -> None:
+    model, folding = tmp_path / "net.onnx", tmp_path / "folding.toml"
+    model.write_bytes(wide().bytes())
+    found = layers(lower(read_qonnx(model.read_bytes())))
+    folds = {}
+    for la in found:
+        pe = max(p for p in la.pes if p <= abreast * la.rows)
+        folds[la.name] = Fold(pe, la.simds_at(pe)[-1])
+    assert [la.abreast(folds[la.name]) for la in found].count(abreast) >= 5
+    folding.write_text(fold.dump(folds, "pynq-z2", 100.0))
+    out = export(model, folding=folding, out=tmp_path / "build")
+    for stall in ("none", "source", "sink", "random"):
+        result = simulate(out, frames=6, stall=stall)
+        assert result.mismatches == 0 and result.frames == 6
+        assert result.timing_equal or stall != "none"
+        if stall == "none":
+            assert result.ii_cycles == max(la.cycles(folds[la.name]) for la in found) == cycles < 6 * 8
+
+
+def test_the_search_takes_several_pixels_a_cycle_where_one_is_too_slow() -> None:
+    graph = lower(read_qonnx(wide().bytes()))
+    folds = fold.for_ii(graph, 30, Z2, 100.0)
+    assert any(la.abreast(folds[la.name]) > 1 for la in layers(graph))
+    assert figures(minimal(build(graph, folds, Z2))).ii_cycles <= 30
+
+
+def test_several_pixels_a_cycle_are_whole_windows() -> None:
+    graph = lower(read_qonnx(wide().bytes()))
+    first, *_ = layers(graph)
+    folds = {la.name: Fold(la.rows, la.simds_at(la.rows)[-1]) for la in layers(graph)}
+    with pytest.raises(FoldingError, match=rf"'{first.name}': PE=8 is 2 pixels a cycle, which takes SIMD=18; "):
+        build(graph, folds | {first.name: Fold(8, 2)}, Z2)
+    with pytest.raises(FoldingError, match=rf"'{first.name}': PE=12 does not divide MH=4; legal PE: 1, 2, 4, 8, "):
+        build(graph, folds | {first.name: Fold(12, 18)}, Z2)
+
+
 def lanewise() -> ImageNet:
     """Depthwise convolution and both kinds of pooling, padded and not."""
     net = ImageNet((4, 9, 8))

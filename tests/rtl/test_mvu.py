@@ -96,6 +96,26 @@ def test_unrolled_layer_of_constants_equals_numpy(kind, w_bits, x_bits, x_signed
     assert (report.latency_cycles, report.ii_cycles) == (pipe, 1)
 
 
+@pytest.mark.parametrize("kind, w_bits, x_bits, pe, taps, channels, pixels", [
+    (XNOR, 1, 1, 3, 9, 2, 2),
+    (TERNARY, 2, 3, 4, 1, 5, 4),
+    (INT, 4, 4, 2, 3, 2, 3),
+])
+def test_several_pixels_a_beat_equal_numpy(kind, w_bits, x_bits, pe, taps, channels, pixels):
+    rng = np.random.default_rng(4)
+    w = draw_weights(rng, kind, w_bits, (pe, taps * channels), 0.8)
+    x = rng.integers(0, 1 << x_bits, (5, pixels, taps * channels))
+    y = ((2 * x - 1) @ w.T + w.shape[1]) // 2 if kind == XNOR else x @ w.T
+    acc = dtype.smallest(min(0, int(y.min())), int(y.max()))
+    params = {"PE": pe, "SIMD": taps * channels, "SF": 1, "NF": 1, "PIXELS": pixels, "TAPS": taps, "W_BITS": w_bits,
+              "W_KIND": kind, "X_BITS": x_bits, "ACC_W": acc.bits, "PIPE": 4, "W_FILE": "mem/w.hex"}
+    given = x.reshape(5, pixels, taps, channels).swapaxes(1, 2).reshape(5, -1)
+    report = run_bench("hwq_mvu", params, beats(given, given.shape[1], x_bits),
+                       beats(y.reshape(5, -1), pixels * pe, acc.bits), Timing("reduce", d=4, n=1),
+                       mems={"mem/w.hex": mvu_rows(w, pe, taps * channels, w_bits, kind)})
+    assert (report.latency_cycles, report.ii_cycles) == (4, 1)
+
+
 @pytest.mark.parametrize("kind, w_bits, x_bits, x_signed, pe, simd, sf, pipe, dsp_w", [
     (INT, 4, 4, False, 4, 16, 2, None, 25),    # three rows in DSP blocks, one in LUTs
     (INT, 4, 4, False, 4, 16, 2, None, 18),    # two and two

@@ -13,7 +13,7 @@ from hwq.errors import ToolFailed
 from hwq.golden import execute
 from hwq.hw.design import Instance
 from hwq.hw.library import timing
-from hwq.hw.window import Window, complete, real_steps, scan, slide_cycles, slide_ring
+from hwq.hw.window import Window, complete, in_beats, real_steps, scan, slide_cycles, slide_ring
 from hwq.ir import ops
 from hwq.ir.graph import Graph, Node, Tensor
 from hwq.ir.verify import verify
@@ -25,9 +25,8 @@ def beats(values, bits):
     return [[sum(int(v) << (i * bits) for i, v in enumerate(beat)) for beat in frame] for frame in encode(values, bits)]
 
 
-def params(
-    size, kernel, taps, stride=(1, 1), pad=(0, 0, 0, 0), dilation=(1, 1), passes=1, c=2, bits=3, value=0, style=0
-):
+def params(size, kernel, taps, stride=(1, 1), pad=(0, 0, 0, 0), dilation=(1, 1), passes=1, c=2, bits=3, value=0,
+           style=0, pixels=1):  # fmt: skip
     oh, ow = ops.Window(kernel, stride, pad, dilation, value).positions((*size, c))
     return {
         "LANES": c,
@@ -46,6 +45,7 @@ def params(
         "OUT_W": ow,
         "TAPS": taps,
         "PASSES": passes,
+        "PIXELS": pixels,
         "PAD_VALUE": value,
         "STYLE": style,
     }
@@ -62,10 +62,13 @@ def bench(p, pad=(0, 0, 0, 0), frames=3, seed=1):
     }
     graph = verify(Graph("g", "int", ("x",), ("y",), (Node("n", op, ("x",), ("y",)),), tensors, {}, (None,)))
     x = np.random.default_rng(seed).integers(-top, top, (frames, *size, c))
-    y = execute(graph, [x])["y"].reshape(frames, out[0] * out[1], 1, -1, p["TAPS"] * c)
-    y = np.tile(y, (1, 1, p["PASSES"], 1, 1)).reshape(frames, -1, p["TAPS"] * c)
+    abreast = max(1, p["PIXELS"] // p["SW"]) if p["PIXELS"] > 1 else 1
+    y = execute(graph, [x])["y"].reshape(frames, -1, abreast, kernel[0] * kernel[1], c).swapaxes(2, 3)
+    y = y.reshape(frames, y.shape[1], 1, -1, p["TAPS"] * abreast * c)
+    y = np.tile(y, (1, 1, p["PASSES"], 1, 1)).reshape(frames, -1, p["TAPS"] * abreast * c)
+    x = x.reshape(frames, -1, p["PIXELS"] * c)
     tm = timing(Instance("dut", "hwq_slide", tuple(p.items()), ""))
-    report = run_bench("hwq_slide", p, beats(x.reshape(frames, -1, c), p["BITS"]), beats(y, p["BITS"]), tm, seed=seed)
+    report = run_bench("hwq_slide", p, beats(x, p["BITS"]), beats(y, p["BITS"]), tm, seed=seed)
     assert report.ii_cycles == slide_cycles(tm.geometry, tm.n * p["PASSES"])
     return report
 
@@ -111,6 +114,18 @@ SAME = (1, 1, 1, 1)
         dict(size=(5, 9), kernel=(3, 3), taps=9, pad=SAME, style=2),
         dict(size=(5, 6), kernel=(3, 2), taps=3, dilation=(2, 1), pad=(2, 0, 1, 1), style=2, passes=2),
         dict(size=(5, 6), kernel=(3, 3), taps=3, pad=SAME, style=3),
+        dict(size=(5, 6), kernel=(3, 3), taps=9, pad=SAME, pixels=2),  # two windows a beat
+        dict(size=(5, 8), kernel=(3, 3), taps=9, pad=SAME, pixels=4, style=2),
+        dict(size=(4, 8), kernel=(3, 3), taps=9, pad=SAME, pixels=8),  # a row
+        dict(size=(6, 8), kernel=(3, 3), taps=9, stride=(2, 2), pad=SAME, pixels=2),  # a window a beat
+        dict(size=(6, 8), kernel=(3, 3), taps=9, stride=(1, 2), pad=SAME, pixels=4),
+        dict(size=(6, 8), kernel=(2, 2), taps=4, stride=(2, 2), pixels=4),
+        dict(size=(5, 8), kernel=(3, 3), taps=9, pixels=2),  # without padding: three groups out of four
+        dict(size=(5, 12), kernel=(5, 5), taps=25, pad=(2, 2, 2, 2), pixels=3),
+        dict(size=(5, 6), kernel=(2, 3), taps=6, dilation=(1, 2), pad=(1, 3, 0, 1), pixels=3),
+        dict(size=(1, 12), kernel=(1, 5), taps=5, pad=(0, 4, 0, 0), pixels=2),  # causal
+        dict(size=(4, 6), kernel=(1, 1), taps=1, stride=(2, 2), pixels=2),
+        dict(size=(3, 4), kernel=(3, 1), taps=3, pad=(1, 0, 1, 0), pixels=4),
     ],
     ids=str,
 )
@@ -150,6 +165,28 @@ def test_windows_of_a_random_shape_come_in_order_and_on_time(seed):
     bench(p, pad, seed=seed)
 
 
+@pytest.mark.sim
+@pytest.mark.parametrize("seed", range(8))
+def test_windows_abreast_of_a_random_shape_come_in_order_and_on_time(seed):
+    rng = random.Random(100 + seed)
+    while True:
+        kernel, stride = (rng.randint(1, 4), rng.randint(1, 4)), (rng.randint(1, 3), rng.randint(1, 3))
+        abreast, dilation = rng.randint(1, 4), (rng.randint(1, 2), rng.randint(1, 2))
+        pixels = abreast * stride[1]
+        size = (rng.randint(1, 7), pixels * rng.randint(1, 4))
+        span = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
+        pad = tuple(rng.randint(0, span[i % 2]) for i in range(4))
+        out = ops.Window(kernel, stride, pad, dilation, 0).positions((*size, 1))
+        inside = min(out) > 0 and all((out[i] - 1) * stride[i] < size[i] + pad[i] for i in range(2))
+        if pixels == 1 or not inside or out[1] % abreast:
+            continue
+        if steps_after(in_beats(Window(1, size, kernel, stride, dilation, pad[:2], out), pixels)) <= 4:
+            break
+    p = params(size, kernel, kernel[0] * kernel[1], stride, pad, dilation, c=rng.randint(1, 2), bits=rng.randint(2, 4),
+               value=rng.randint(-2, 1), style=rng.randint(0, 3), pixels=pixels)  # fmt: skip
+    bench(p, pad, seed=seed)
+
+
 def test_a_window_a_cycle_takes_one_step_a_row_and_one_row_more_than_the_image_has_pixels():
     same = Window(1, (32, 32), (3, 3), pad=(1, 1), out=(32, 32))
     assert scan(same) == (33, 33)
@@ -165,7 +202,9 @@ def test_a_window_a_cycle_takes_one_step_a_row_and_one_row_more_than_the_image_h
         ({"TAPS": 1}, "TAPS=1 must be a divisor of the 3 x 3 window above 1"),
         ({"PAD_T": 3}, "a window of 3 x 3 lies in the padding"),
         ({"OUT_W": 9, "PAD_L": 2}, "a window of 3 x 3 lies in the padding"),
-        ({"PASSES": 0}, "PASSES must be at least 1"),
+        ({"PASSES": 0}, "PASSES, PIXELS must be at least 1"),
+        ({"PIXELS": 4}, "PIXELS=4 must divide IN_W=6"),
+        ({"PIXELS": 2, "TAPS": 3}, "PIXELS=2 must divide IN_W=6, be a multiple of SW=1 and go with whole windows"),
         ({"STYLE": 4}, "STYLE=4, must be 0 auto"),
     ],
 )
