@@ -106,6 +106,7 @@ def test_targets_and_models_are_machine_readable(hwq):
     )
     code, out, _ = hwq("models", "--json")
     assert code == 0 and "digits-mlp" in [m["name"] for m in json.loads(out)]
+    assert all(m["data"] and m["layers"] and m["weight_bits"] for m in json.loads(out))
 
 
 def test_doctor_is_content_with_this_environment(hwq):

@@ -26,9 +26,12 @@ module hwq_pool #(
   output logic                      m_axis_tvalid,
   input  logic                      m_axis_tready
 );
-  if (LANES < 1 || TAPS < 1 || N < 1 || X_W < 1 || X_W > 30 || Y_W < 1 || PIPE < 1) begin : gen_bad_size
-    $error("hwq_pool: LANES=%0d TAPS=%0d N=%0d X_W=%0d Y_W=%0d PIPE=%0d must be at least 1, X_W at most 30",
+  if (LANES < 1 || TAPS < 1 || N < 1 || X_W < 1 || Y_W < 1 || PIPE < 1) begin : gen_bad_size
+    $error("hwq_pool: LANES=%0d, TAPS=%0d, N=%0d, X_W=%0d, Y_W=%0d, PIPE=%0d must be at least 1",
            LANES, TAPS, N, X_W, Y_W, PIPE);
+  end
+  if (KIND == 1 && X_W > 30) begin : gen_bad_sum
+    $error("hwq_pool: X_W=%0d, a sum takes at most 30", X_W);
   end
   if (KIND > 1) begin : gen_bad_kind
     $error("hwq_pool: KIND=%0d, must be 0 (maximum) or 1 (sum)", KIND);

@@ -12,8 +12,8 @@
 //               columns behind a row are the padding before the next one.
 //   Latency     a window's first beat leaves 2 cycles after the step that completes it (1 where a window
 //               is a single beat: TAPS = KH*KW, PASSES = 1).
-//   Throughput  a frame takes the sum over its windows of max(BEATS, steps to the next window) cycles,
-//               BEATS = KH*KW/TAPS * PASSES.
+//   Throughput  a frame takes the sum over its windows (those side by side are one) of
+//               max(BEATS, steps to the next window) cycles, BEATS = KH*KW/TAPS * PASSES.
 //   Handshake   m_axis_tvalid comes from a register (early); s_axis_tready is combinational in
 //               m_axis_tready. Class slide(...).
 //   Memory      (KH-1)*DH rows less a few beats, (KH-1) beats a word, STYLE as hwq_ram;
@@ -81,8 +81,11 @@ module hwq_slide #(
   if ((PIXELS == 1 && TAPS < 2) || K % TAPS != 0) begin : gen_bad_taps
     $error("hwq_slide: TAPS=%0d must be a divisor of the %0d x %0d window above 1", TAPS, KH, KW);
   end
-  if (PIXELS > 1 && (TAPS != K || PASSES != 1 || PIXELS % SW != 0 || IN_W % PIXELS != 0
-                     || OUT_W % ABREAST != 0)) begin : gen_bad_pixels
+  if (OUT_W % ABREAST != 0) begin : gen_bad_abreast
+    $error("hwq_slide: OUT_W=%0d must hold whole beats of %0d windows", OUT_W, ABREAST);
+  end
+  if (PIXELS > 1 && (TAPS != K || PASSES != 1 || PIXELS % SW != 0
+                     || IN_W % PIXELS != 0)) begin : gen_bad_pixels
     $error("hwq_slide: PIXELS=%0d must divide IN_W=%0d, be a multiple of SW=%0d and go with whole windows",
            PIXELS, IN_W, SW);
   end

@@ -4,7 +4,7 @@
 //               FULL = 1: operand 0 may hold any value modulo 2^Y_W.
 //   Latency     The tree is levels FROM .. FROM + clog2(N) - 1 of a data path of LEVELS levels with CUTS
 //               registers, HOLD of them before level 0, the others spread evenly: level l ends at
-//               register cut(l + 1) = HOLD + floor((l + 1) * (CUTS - HOLD) / LEVELS).
+//               register stop(l + 1) = HOLD + floor((l + 1) * (CUTS - HOLD) / LEVELS).
 //   Reset       none.
 module hwq_tree #(
   parameter int unsigned N      = 4,
@@ -29,7 +29,7 @@ module hwq_tree #(
     $error("hwq_tree: N=%0d from level %0d does not fit into LEVELS=%0d", N, FROM, LEVELS);
   end
 
-  function automatic int unsigned cut(input int unsigned level);
+  function automatic int unsigned stop(input int unsigned level);
     return HOLD + level * (CUTS - HOLD) / LEVELS;
   endfunction
 
@@ -51,8 +51,8 @@ module hwq_tree #(
     if (k == 0) begin : gen_leaves
       assign node = d;
     end else begin : gen_sums
-      localparam int unsigned PREV = cut(FROM + k - 1);
-      localparam int unsigned REGS = cut(FROM + k) - PREV;
+      localparam int unsigned PREV = stop(FROM + k - 1);
+      localparam int unsigned REGS = stop(FROM + k) - PREV;
       for (genvar i = 0; i < NODES; i++) begin : gen_node
         localparam int unsigned COUNT = ((i + 1) << k) < N ? (1 << k) : N - (i << k);
         localparam int unsigned W = width(COUNT, FULL && i == 0);
@@ -86,7 +86,7 @@ module hwq_tree #(
   assign unused_en = &{1'b0, clk, en};   // a stage before the tree has its own
 
   // Registers that are left over when the levels before and in the tree are fewer than the cuts.
-  localparam int unsigned END  = cut(FROM + DEPTH);
+  localparam int unsigned END  = stop(FROM + DEPTH);
   localparam int unsigned REST = CUTS - END;
   hwq_delay #(.DATA_W(Y_W), .STAGES(REST)) u_rest (
     .clk, .en(en[(REST > 0 ? END : 0) +: (REST > 0 ? REST : 1)]), .d(gen_level[DEPTH].node[0]), .q(y)

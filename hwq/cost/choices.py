@@ -20,9 +20,9 @@ from hwq.dtype import IntArray
 from hwq.errors import FoldingError
 from hwq.hw import pipeline, units
 from hwq.hw.design import Fold, Instance
-from hwq.hw.layers import Layer, divisors, geometry, layers
+from hwq.hw.layers import MAX_CONSTANTS, Layer, geometry, layers
 from hwq.hw.library import timing
-from hwq.hw.map import MAX_TDATA_BITS
+from hwq.hw.map import port_lanes
 from hwq.hw.netlist import End, Netlist
 from hwq.hw.store import weight_style
 from hwq.hw.units import DSP_W, MAX_X_DSP, RESOURCE, Site
@@ -32,7 +32,6 @@ from hwq.ir.ops import ArgMax, MatVec, Total, Window
 from hwq.targets import Target
 
 Floats = NDArray[np.float64]
-MAX_CONSTANTS = 1 << 18  # weights of an unrolled layer that are looked at one by one
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def choices(graph: Graph, target: Target, clock_mhz: float) -> tuple[tuple[Choic
         for t in set(layer.sources) & set(graph.inputs):
             if uses[t] > 1 and not any(t in before.layer.sources for before in table):
                 x = graph.tensor(t)
-                lanes = np.array([_port_lanes(int(n), x.dtype.bits) for n in c.lanes_in])
+                lanes = np.array([port_lanes(int(n), x.dtype.bits) for n in c.lanes_in])
                 c = replace(c, cost=c.cost + _forks(x, [w - min(waits[t]) for w in waits[t]], lanes))
         table.append(c)
     made = {layer.result: k for k, layer in enumerate(found)}
@@ -126,8 +125,6 @@ def _choices(graph: Graph, layer: Layer, cut: set[str], target: Target, clock_mh
                     cost[:, k] = _sum(_mapped(graph, layer, some[k], cut, target, clock_mhz)) - after
                 cost += after[:, None]
             else:
-                if dense and layer.rows * layer.cols > MAX_CONSTANTS:
-                    continue
                 some = [Fold(pe, simd) for simd in layer.simds_at(pe)]
                 cost = np.stack([_sum(_mapped(graph, layer, f, cut, target, clock_mhz)) for f in some], axis=1)
         except FoldingError as e:
@@ -147,18 +144,18 @@ def _choices(graph: Graph, layer: Layer, cut: set[str], target: Target, clock_mh
 
 
 def _cycles(graph: Graph, layer: Layer, folds: Sequence[Fold]) -> IntArray:
-    """Cycles a frame of every folding; at the network's input also those of its pixels, MAX_TDATA_BITS a beat."""
+    """Cycles a frame of every folding; at the network's ports also those of its values, MAX_TDATA_BITS a beat."""
     cycles = np.array([layer.cycles(f) for f in folds])
+    if layer.result in graph.outputs and not any(isinstance(n.op, ArgMax) for n in layer.post):
+        y = graph.tensor(layer.result)
+        cycles = np.maximum(cycles, [y.size // port_lanes(f.pe, y.dtype.bits) for f in folds])
     for t in set(layer.sources) & set(graph.inputs):
         x = graph.tensor(t)
-        arrive = [x.size // _port_lanes(layer.lanes(f), x.dtype.bits) for f in folds]
+        arrive = [x.size // port_lanes(layer.lanes(f), x.dtype.bits) for f in folds]
         cycles = np.maximum(cycles, arrive)
     return cycles
 
 
-def _port_lanes(lanes: int, bits: int) -> int:
-    """Values a beat at the network's input for a layer that takes `lanes`."""
-    return max(d for d in divisors(lanes) if d == 1 or d * bits <= MAX_TDATA_BITS)
 
 
 def _site(graph: Graph, layer: Layer, fold: Fold, target: Target, clock_mhz: float) -> Site:
@@ -328,11 +325,13 @@ def _edges(graph: Graph, layer: Layer, c: Choices) -> Floats:
     for k in range(len(c.folds)):
         for t in set(layer.sources) & set(graph.inputs):
             x = graph.tensor(t)
-            lanes = _port_lanes(int(c.lanes_in[k]), x.dtype.bits)
+            lanes = port_lanes(int(c.lanes_in[k]), x.dtype.bits)
             cost[:, k] += _edge_in(lanes * x.dtype.bits, x.size // lanes)
             cost[:, k] += _converter(lanes, int(c.lanes_in[k]), x.dtype.bits, True)
         if layer.result in graph.outputs:
-            cost[:, k] += _relay(int(c.lanes_out[k]) * graph.tensor(layer.result).dtype.bits)
+            bits = graph.tensor(layer.result).dtype.bits
+            lanes = port_lanes(int(c.lanes_out[k]), bits)
+            cost[:, k] += _converter(int(c.lanes_out[k]), lanes, bits, True) + _relay(lanes * bits)
     return cost
 
 

@@ -267,11 +267,13 @@ def _vvu(i: Instance) -> tuple[ft.Features, float]:
 
 
 def _constants(i: Instance) -> tuple[Any, Any, Any]:
-    """`const_counts` of a matrix unit whose weights are constants."""
+    """`const_counts` of a matrix unit whose weights are constants. Equal rows are shared where they see the same x."""
     p = i.int_param
     pe, simd, w_bits, kind = p("PE"), p("SIMD"), p("W_BITS"), p("W_KIND")
     codes = _codes(i, 0, pe * simd, w_bits).reshape(pe, simd)
     w = codes.astype(np.int64) * 2 - 1 if kind in (1, 3) else bits.decode(codes, w_bits, True)
+    if i.module == "hwq_mvu":
+        w = np.unique(w, axis=0)
     return ft.const_counts(w, w_bits, kind, p("X_BITS"), bool(p("X_SIGNED")), p("ACC_W"))
 
 

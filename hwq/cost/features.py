@@ -109,9 +109,9 @@ def dot_counts(simd: int, w_bits: int, w_kind: int, x_bits: int, x_signed: bool,
 def const_counts(w: IntArray, w_bits: int, w_kind: int, x_bits: int, x_signed: bool, y_w: int) -> tuple[int, int, int]:
     """A dot product with constant weights w [PE, SIMD]: (bits of tables that start a chain, chain bits, tree bits).
 
-    Terms whose weights are all zero vanish; trailing zeros common to a term shorten it; equal rows are shared.
+    Terms whose weights are all zero vanish; trailing zeros common to a term shorten it.
     """
-    w = np.unique(np.asarray(w, dtype=np.int64), axis=0)
+    w = np.asarray(w, dtype=np.int64)
     pe, simd = w.shape
     slices, m_first, m_next, links, groups = dot_shape(simd, w_bits, w_kind, x_bits, True)
     size = m_first + (links - 1) * m_next

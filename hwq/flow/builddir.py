@@ -13,6 +13,7 @@ from hwq.errors import ModelError
 from hwq.hw.design import Stream
 from hwq.ir.graph import Graph
 from hwq.ir.text import load_graph
+from hwq.report.build import SCHEMA_VERSION
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ def load_build(path: Path) -> Build:
     """Read a build directory. Raises ModelError if it is missing, incomplete or of another version."""
     try:
         m = json.loads((path / "manifest.json").read_text())
+        if m["schema_version"] != SCHEMA_VERSION:
+            raise ModelError(
+                f"{path}: made by another hwq: schema_version {m['schema_version']}, this one reads {SCHEMA_VERSION}; "
+                "export the design again"
+            )
         record.load(path / "record.json")  # a damaged one shows now, not when results are to be saved
         table = json.loads((path / "sim" / "streams.json").read_text())
         names = {f.name for f in fields(Stream)}

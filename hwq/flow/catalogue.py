@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from hwq.nn.recipe import recipe_keys
 from hwq.record import load
 from hwq.report.build import value
 
@@ -49,7 +49,7 @@ def _spell(layer: dict[str, Any]) -> str:
 
 
 def _read(recipe: Path, trained: Path) -> ShippedModel:
-    body = tomllib.loads(recipe.read_text())
+    _, body = recipe_keys(recipe)
     layers = body.get("layers", [])
     default = body.get("quant", {}).get("weight_bits", 4)
     records = load(trained / "record.json")

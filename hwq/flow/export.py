@@ -31,10 +31,10 @@ from hwq.ir.graph import Graph
 from hwq.ir.text import graph_files
 from hwq.passes import lower
 from hwq.record import Record
+from hwq.report.build import SCHEMA_VERSION
 from hwq.targets import Target
 from hwq.targets import load as load_target
 
-SCHEMA_VERSION = 1
 DEFAULT_BUDGETS = (0.1, 0.3, 1.0)  # without a wish: the first in which the network has a place at all
 
 

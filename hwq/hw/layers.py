@@ -29,6 +29,7 @@ from hwq.ir.ops import (
 
 POST = (Step, Table, Combine, ArgMax, Reshape)
 MAX_ABREAST = 16  # pixels a cycle
+MAX_CONSTANTS = 1 << 18  # weights of a matrix that are all used in one cycle
 HEADS = (Window, MatVec, Pool, Total, Combine, Concat, Spread, Upsample, DepthToSpace)
 
 
@@ -225,16 +226,16 @@ def _layer(graph: Graph, nodes: list[Node], taken: set[str], problems: list[str]
             pes = divisors(math.gcd(*(graph.tensor(t).channels for t in main.inputs)))
     if window is not None and isinstance(window.op, Window):
         slide = geometry(window.op, x.shape)
-    pes += tuple(rows * p for p in _abreast(main, post, y, slide))
+    pes += tuple(rows * p for p in _abreast(main, post, y, slide, rows * cols))
     return Layer(
         name, window, head, post, rows, cols, vectors, pes, simds, x.channels, positions(x), depthwise, slide, parts
     )  # fmt: skip
 
 
-def _abreast(main: Node, post: tuple[Node, ...], y: Tensor, slide: Geometry | None) -> tuple[int, ...]:
+def _abreast(main: Node, post: tuple[Node, ...], y: Tensor, slide: Geometry | None, weights: int) -> tuple[int, ...]:
     """How many pixels a cycle, above one, a layer can work on: parts of a row, up to MAX_ABREAST."""
     own = isinstance(main.op, (MatVec, Pool, Combine, Step, Table))
-    if not own or len(y.shape) < 3 or any(isinstance(n.op, ArgMax) for n in (main, *post)):
+    if not own or len(y.shape) < 3 or any(isinstance(n.op, ArgMax) for n in post) or weights > MAX_CONSTANTS:
         return ()
     fits = [p for p in divisors(y.shape[-2]) if 1 < p <= MAX_ABREAST]
     if slide is not None:

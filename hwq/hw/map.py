@@ -66,6 +66,11 @@ def check_folds(found: tuple[Layer, ...], folds: Mapping[str, Fold]) -> None:
         raise FoldingError("\n".join(wrong))
 
 
+def port_lanes(lanes: int, bits: int) -> int:
+    """Values a beat at a port of the network, for a layer that has `lanes` inside."""
+    return max(d for d in divisors(lanes) if d == 1 or d * bits <= MAX_TDATA_BITS)
+
+
 def build(graph: Graph, folds: Mapping[str, Fold], target: Target, clock_mhz: float | None = None) -> Design:
     """Map a Graph at stage int onto library modules. FIFOs and windows are as deep as they can usefully be;
     hwq.hw.fifos.minimal gives them their depths. Raises FoldingError, UnsupportedOp.
@@ -82,8 +87,7 @@ def build(graph: Graph, folds: Mapping[str, Fold], target: Target, clock_mhz: fl
     x = graph.tensor(graph.inputs[0])
     first = next(la for la in found if x.name in la.sources)
     ii = max(layer.cycles(folds[layer.name]) for layer in found)
-    want = first.lanes(folds[first.name])
-    lanes = next(d for d in reversed(divisors(want)) if d == 1 or d * x.dtype.bits <= MAX_TDATA_BITS)
+    lanes = port_lanes(first.lanes(folds[first.name]), x.dtype.bits)
     end = End(("", "s_axis"), x.name, lanes, x.dtype.bits, x.dtype.signed, x.size // lanes)
     end = net.join(end, "edge_in", "hwq_edge_in", "edge", {"DATA_W": end.width, "BEATS": end.beats}, cut=True)
     uses = {t: sum(t == s for la in found for s in la.sources) + (t in graph.outputs) for t in graph.tensors}
@@ -92,7 +96,9 @@ def build(graph: Graph, folds: Mapping[str, Fold], target: Target, clock_mhz: fl
         site = Site(net, graph, layer, folds[layer.name], target, clock)
         end = _layer(site, [ends[t].pop(0) for t in layer.sources], ii)
         ends[layer.result] = net.fork(end, uses[layer.result], layer.name)
-    end = net.cut(ends[graph.outputs[0]].pop(), "out_relay", "edge")
+    end = ends[graph.outputs[0]].pop()
+    end = net.width(end, port_lanes(end.lanes, end.bits), "out_dwc", "edge", ii)
+    end = net.cut(end, "out_relay", "edge")
     end = net.join(end, "edge_out", "hwq_edge_out", "edge", {"DATA_W": end.width, "BEATS": end.beats})
     net.stream(end, ("", "m_axis"))
     return Design(

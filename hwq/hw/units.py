@@ -46,6 +46,7 @@ T = TypeVar("T", bound=np.generic)
 MAX_SEARCH = 4096  # thresholds a lane may choose from: synthesis takes minutes beyond
 MAX_W, MAX_X, MAX_X_DSP = 8, 16, 8  # bits of the operands of hwq_dot and hwq_dot_dsp
 MAX_ACC = 32  # bits of their sums
+MAX_POOL = 30  # bits of what hwq_pool sums
 W_KIND = {"int": 0, "bipolar": 1, "ternary": 2, "xnor": 3}
 RESOURCE = {"auto": 1, "lut": 1, "dsp": 2}
 DSP_W = {"xc7": 25, "xcup": 27, "ecp5": 18}  # the wide operand of a DSP block (UG479, UG579, TN-02205)
@@ -312,6 +313,11 @@ def pool(at: Site, ends: list[End], node: Node, tag: str) -> End:
     assert isinstance(op, Pool)
     assert at.layer.window is not None
     end = _window(at, ends[0], at.layer.window)
+    if op.kind == "sum" and end.bits > MAX_POOL:
+        raise UnsupportedOp(
+            f"layer '{at.layer.name}': sums of {end.bits}-bit numbers; hwq_pool takes at most {MAX_POOL} bits: put a "
+            f"quantizer before node '{node.name}'"
+        )
     beats = op.size // fold.simd
     params: dict[str, Param] = {
         "LANES": fold.pe,
@@ -516,11 +522,11 @@ def step(at: Site, ends: list[End], node: Node, tag: str) -> End:
     op, (end,) = node.op, ends
     assert isinstance(op, Step)
     x, y = at.x(node), at.y(node)
-    channels, name = _channels(x, end), at.name(tag)
+    channels, every, name = x.channels, _channels(x, end), at.name(tag)
     t = at.integers(op.thresholds, channels)
     lo, hi = (_rows(np.array(v, dtype=np.int64), channels) for v in (x.lo, x.hi))
     falling = None if op.falling is None else _rows(np.asarray(at.graph.array(op.falling), dtype=bool), channels)
-    cf, n = channels // end.lanes, t.shape[1]
+    cf, n = every // end.lanes, t.shape[1]
     if n > 15 and (rq := requantizer(t, lo, hi, op.offset, falling)) is not None:
         m_w, b_w = signed_bits(rq.m), signed_bits(rq.b)
         params: dict[str, Param] = {
@@ -534,7 +540,7 @@ def step(at: Site, ends: list[End], node: Node, tag: str) -> End:
             "RESOURCE": 1,
             "MB_FILE": f"mem/{name}.mem",
         }
-        rows = memory.requant_rows(rq.m, rq.b, end.lanes, m_w, b_w)
+        rows = memory.requant_rows(_rows(rq.m, every), _rows(rq.b, every), end.lanes, m_w, b_w)
         return _channelwise(at, end, node, name, "hwq_requant", params, rows)
     if (stored := cf << n.bit_length()) > MAX_SEARCH:
         raise FoldingError(
@@ -550,7 +556,8 @@ def step(at: Site, ends: list[End], node: Node, tag: str) -> End:
         "PIPE": pipeline.threshold_pipe(n, end.bits, end.lanes, cf, at.clock_mhz),
         "T_FILE": f"mem/{name}.mem",
     }
-    rows = memory.threshold_rows(t, falling, end.lanes, end.bits, end.signed)
+    falling = None if falling is None else _rows(falling, every)
+    rows = memory.threshold_rows(_rows(t, every), falling, end.lanes, end.bits, end.signed)
     return _channelwise(at, end, node, name, "hwq_threshold", params, rows)
 
 

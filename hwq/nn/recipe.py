@@ -36,6 +36,7 @@ __all__ = [
     "hash_of",
     "load_recipe",
     "parse_recipe",
+    "recipe_keys",
     "shipped_recipes",
 ]
 
@@ -211,7 +212,7 @@ def load_recipe(name_or_path: str | Path, overrides: dict[str, Any] | None = Non
     overrides: dotted keys, e.g. {"train.epochs": 3, "layers.0.weight_bits": 2}; text values are read as TOML.
     Raises ConfigError listing everything that is wrong.
     """
-    path, body = _read(name_or_path)
+    path, body = recipe_keys(name_or_path)
     for key, value in (overrides or {}).items():
         _override(body, key, value)
     return parse_recipe(body, str(path))
@@ -232,45 +233,53 @@ def shipped_recipes() -> tuple[str, ...]:
     return tuple(sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")))
 
 
-def _read(name_or_path: str | Path, above: tuple[str, ...] = ()) -> tuple[str, dict[str, Any]]:
-    """Place and keys of a recipe; where it names a base, its keys over those of the base."""
+def recipe_keys(name_or_path: str | Path, above: tuple[Path, ...] = ()) -> tuple[str, dict[str, Any]]:
+    """Place of a recipe and its keys as written; where it names a base, over those of the base. Raises ConfigError."""
     path, text = _find(name_or_path)
     try:
         body = tomllib.loads(text)
     except tomllib.TOMLDecodeError as e:
         raise ConfigError(f"{path}: not valid TOML: {e}") from None
-    if path in above:
-        raise ConfigError(f"{path}: is its own base: {' -> '.join((*above, path))}")
+    here = Path(path).resolve()
+    if here in above:
+        raise ConfigError(f"{path}: is its own base: {' -> '.join(map(str, (*above, here)))}")
     base = body.pop("base", None)
     if base is None:
         return path, body
     if not isinstance(base, str):
         raise ConfigError(f"{path}: base: a shipped recipe or the path of a .toml is needed, got {base!r}")
     found = base if base in shipped_recipes() else Path(path).parent / base
-    return path, _merged(_read(found, (*above, path))[1], body, path)
+    _, under = recipe_keys(found, (*above, here))
+    under.pop("name", None)  # a variant has a name of its own
+    if "layers" in body and "layers" in under:
+        body["layers"] = _merged_layers(under["layers"], body["layers"], path)
+    return path, _merged(under, body)
 
 
-def _merged(base: dict[str, Any], body: dict[str, Any], place: str) -> dict[str, Any]:
-    """Tables key by key, layers by their name; any other value replaces the one of the base."""
+def _merged(base: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
+    """Tables key by key; any other value replaces the one of the base."""
     out = dict(base)
     for key, value in body.items():
         old = base.get(key)
-        if isinstance(value, dict) and isinstance(old, dict):
-            value = _merged(old, value, place)
-        elif key == "layers" and isinstance(value, list) and isinstance(old, list):
-            value = _merged_layers(old, value, place)
-        out[key] = value
+        out[key] = _merged(old, value) if isinstance(value, dict) and isinstance(old, dict) else value
     return out
 
 
-def _merged_layers(base: list[dict[str, Any]], changes: list[Any], place: str) -> list[dict[str, Any]]:
-    by_name = dict(zip(topology.names((n.get("kind"), n.get("name")) for n in base), base, strict=True))
+def _merged_layers(base: Any, changes: Any, place: str) -> list[dict[str, Any]]:
+    """The layers of the base, with the keys that a layer of the same name changes."""
+    for layers in (base, changes):
+        if not isinstance(layers, list) or not all(isinstance(n, dict) for n in layers):
+            raise ConfigError(f"{place}: layers, of it and of its base, must be tables [[layers]]")
+    names = topology.names((n.get("kind"), n.get("name")) for n in base)
+    if twice := next((n for n in names if names.count(n) > 1), None):
+        raise ConfigError(f"{place}: two layers of its base are called '{twice}'; name them apart there")
+    by_name = dict(zip(names, base, strict=True))
     for change in changes:
-        name = str(change.get("name")) if isinstance(change, dict) else None
+        name = str(change.get("name"))
         if name not in by_name:
-            near = difflib.get_close_matches(str(name), by_name, 1, 0.5)
+            near = difflib.get_close_matches(name, names, 1, 0.5)
             hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise ConfigError(f"{place}: layer {name!r} is not in the base{hint} Its layers: {', '.join(by_name)}")
+            raise ConfigError(f"{place}: layer '{name}' is not in the base{hint} Its layers: {', '.join(names)}")
         by_name[name] = {**by_name[name], **change}
     return list(by_name.values())
 

@@ -47,7 +47,7 @@ def product(b: Build, node: Node, name: str, x: tuple[str, Line], w: IntArray, s
     else:
         seen = np.arange(len(lo))[None, :]
     parts = _with_scales(b, name, w, line.mul, op.code, seen)
-    # Hardware fills the gaps between groups with zeros, which XNOR can't have; a depthwise op has no gaps.
+    # Some foldings fill the gaps between groups with zeros, which XNOR can't have; a depthwise op has no gaps.
     dense = op.groups in (1, len(w)) and (op.groups == 1 or w.shape[1] == op.taps)
     xnor = dense and isinstance(parts[0].code, ops.Bipolar) and _is_bipolar(line, lo, hi)
     if xnor:

@@ -11,7 +11,7 @@ from typing import Any
 from hwq.errors import ConfigError
 from hwq.record import Record, load
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # of manifest.json
 
 
 @dataclass(frozen=True)

@@ -154,15 +154,18 @@ def _box_lines(instance: Mapping[str, Any], marks: Mapping[str, float]) -> tuple
     facts: tuple[str, ...] = ()
     match kind:
         case "mvu":
-            facts = (f"{p['PE']} PE x {p['SIMD']} SIMD", f"{p['NF'] * p['SF']} cycles a vector")
+            pe = p["PE"] * p.get("PIXELS", 1)
+            facts = (f"{pe} PE x {p['SIMD']} SIMD", f"{p['NF'] * p['SF']} cycles a vector")
         case "vvu":
-            facts = (f"{p['PE']} PE", f"{p['NF'] * p['SF']} cycles a vector")
+            facts = (f"{p['PE']} PE x {p['SIMD']} SIMD", f"{p['NF'] * p['SF']} cycles a vector")
         case "window":
             facts = (f"{p['KH']} x {p['KW']}", f"ring of {p['DEPTH']}")
         case "slide":
-            facts = (f"{p['KH']} x {p['KW']}", f"{p['TAPS']} taps a beat")
+            pixels = p.get("PIXELS", 1)
+            beat = f"{p['TAPS']} taps" if pixels == 1 else f"{pixels} pixels"
+            facts = (f"{p['KH']} x {p['KW']}", f"{beat} a beat")
         case "pool":
-            facts = (f"{'sum' if p['KIND'] else 'maximum'} of {p['N']}",)
+            facts = (f"{'sum' if p['KIND'] else 'maximum'} of {p['TAPS'] * p['N']}",)
         case "total":
             facts = (f"sum of {p['POSITIONS']}",)
         case "fifo":

@@ -182,9 +182,10 @@ def _memory(kind: str, p: Mapping[str, int]) -> tuple[int, int]:
     if kind == "window":
         return p["DEPTH"], p["LANES"] * p["BITS"]
     if kind == "slide":
+        n = p.get("PIXELS", 1)
         last = (p["KW"] - 1) * p["DW"] - p["PAD_L"] + (p["OUT_W"] - 1) * p["SW"]
-        columns = max(p["IN_W"] + p["PAD_L"], last + 1, 2)
-        return (p["DH"] * columns if p["KH"] > 1 else 0), (p["KH"] - 1) * p["LANES"] * p["BITS"]
+        columns = max(p["IN_W"] // n - -p["PAD_L"] // n, last // n + 1, 2)
+        return (p["DH"] * columns if p["KH"] > 1 else 0), (p["KH"] - 1) * n * p["LANES"] * p["BITS"]
     return p["DEPTH"], p["DATA_W"]
 
 

@@ -9,6 +9,7 @@ import pytest
 from hwq import record
 from hwq.errors import ConfigError
 from hwq.flow import synth
+from hwq.report.build import SCHEMA_VERSION
 
 MAC = """
 module mac #(parameter int unsigned W = 4, parameter W_FILE = "") (
@@ -67,7 +68,7 @@ def write_manifest(folder, **changes):
     old = json.loads(path.read_text()) if path.exists() else {}
     path.write_text(
         json.dumps(
-            {"schema_version": 1, "name": "tiny", "target": "pynq-z2", "clock_mhz": 100.0} | old | changes
+            {"schema_version": SCHEMA_VERSION, "name": "tiny", "target": "pynq-z2", "clock_mhz": 100.0} | old | changes
         )
     )
 
@@ -88,7 +89,7 @@ def test_a_folder_that_is_no_build_says_how_to_make_one(tmp_path):
 
 def test_a_manifest_of_another_schema_or_cut_short_is_refused(build):
     write_manifest(build, schema_version=99)
-    with pytest.raises(ConfigError, match="schema_version 99, this hwq reads 1"):
+    with pytest.raises(ConfigError, match=f"schema_version 99, this hwq reads {SCHEMA_VERSION}"):
         synth.synthesize(build)
     (build / "manifest.json").write_text('{"schema_version": 1, "na')
     with pytest.raises(ConfigError, match="can't be read"):

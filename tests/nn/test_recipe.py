@@ -156,6 +156,9 @@ def test_a_layer_without_a_name_is_changed_by_the_one_it_gets(tmp_path):
     [
         ('base = "digits-mlp"\nlayers = [{ name = "fc", out = 3 }]', "'fc' is not in the base; did you mean 'fc"),
         ('base = "digits-mlp"\nlayers = [{ out = 3 }]', "'None' is not in the base"),
+        ('base = "digits-mlp"\nlayers = [3]', "layers, of it and of its base, must be tables [[layers]]"),
+        ('base = "twice.toml"\nlayers = [{ name = "fc2", out = 3 }]', "two layers of its base are called 'fc2'"),
+        ('base = "../{here}/mine.toml"', "is its own base"),
         ('base = "none.toml"', "none.toml does not exist"),
         ('base = "cifar10-resnet"', "no recipe"),
         ('base = 3', "base: a shipped recipe or the path of a .toml is needed, got 3"),
@@ -163,7 +166,22 @@ def test_a_layer_without_a_name_is_changed_by_the_one_it_gets(tmp_path):
     ],
 )
 def test_a_base_that_does_not_fit_is_refused(tmp_path, text, says):
+    text = text.replace("{here}", tmp_path.name)
     (tmp_path / "mine.toml").write_text(f'name = "mine"\n{text}\n')
+    twice = 'layers = [{ name = "fc2", out = 3 }, { out = 10 }]'
+    (tmp_path / "twice.toml").write_text(f'name = "t"\ndata = "digits"\n{twice}\n')
     with pytest.raises(ConfigError) as e:
         load_recipe(tmp_path / "mine.toml")
     assert says in str(e.value)
+
+
+def test_a_variant_needs_a_name_of_its_own(tmp_path):
+    (tmp_path / "mine.toml").write_text('base = "digits-mlp"\ntrain.epochs = 3\n')
+    with pytest.raises(ConfigError, match="name: this key is needed"):
+        load_recipe(tmp_path / "mine.toml")
+
+
+def test_lists_in_tables_of_a_variant_replace_those_of_the_base(tmp_path):
+    (tmp_path / "base.toml").write_text('name = "b"\ndata = "digits"\nnet = "m:N"\nnet_args = { layers = [64, 64] }\n')
+    (tmp_path / "mine.toml").write_text('name = "m"\nbase = "base.toml"\nnet_args.layers = [32]\n')
+    assert load_recipe(tmp_path / "mine.toml").net_args == {"layers": [32]}

@@ -4,6 +4,7 @@ import json
 
 from hwq import record
 from hwq.record import make
+from hwq.report.build import SCHEMA_VERSION
 
 
 def instance(name, module, layer, **params):
@@ -57,7 +58,7 @@ def write(folder, *, simulated=True, synthesized=True, estimate=1.05):
         stream("y", "out0", "", 1, 4, 1, 1, 46, 46),
     ]
     manifest = {
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
         "hwq": "0.1.0",
         "name": "tiny_mlp",
         "model": "tiny",

@@ -7,13 +7,15 @@ from hypothesis import strategies as st
 from hwq import record
 from hwq.errors import ConfigError
 from hwq.record import make
+from hwq.report.build import SCHEMA_VERSION
 from hwq.report.compare import Column, check, compare, parse_limit
 
 
 def build(folder, **top):
     """A build directory whose records are given as metric=(value, source)."""
     folder.mkdir()
-    (folder / "manifest.json").write_text(json.dumps({"schema_version": 1, "name": folder.name, "instances": []}))
+    manifest = {"schema_version": SCHEMA_VERSION, "name": folder.name, "instances": []}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
     record.save(folder / "record.json", [make(m, v, s) for m, (v, s) in top.items()])
     return folder
 
