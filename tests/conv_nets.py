@@ -8,6 +8,8 @@ import numpy as np
 from hypothesis import strategies as st
 from onnx import TensorProto
 
+from hwq.hw.design import Fold
+from hwq.hw.layers import Layer
 from tests.qonnx_nets import DOMAIN, ROUNDINGS, Dice, Net, dense
 
 
@@ -308,3 +310,9 @@ def conv_net(draw: st.DrawFn) -> tuple[Net, np.ndarray]:
 
 
 conv_nets = st.composite(conv_net)
+
+
+def some_foldings(layer: Layer) -> list[Fold]:
+    """Legal foldings of up to 256 products a cycle (or the smallest): the C++ compiler takes minutes for more."""
+    pairs = sorted(((pe, simd) for pe in layer.pes for simd in layer.simds_at(pe)), key=lambda f: f[0] * f[1])
+    return [Fold(*f) for f in pairs if f[0] * f[1] <= 256] or [Fold(*pairs[0])]

@@ -203,20 +203,20 @@ def test_a_window_that_several_products_share_sends_its_groups_and_pixels_togeth
 
 def wide() -> ImageNet:
     """What can work on several pixels a cycle: convolutions of every kind, pools, a residual sum."""
-    net = ImageNet((2, 6, 8))
-    quantized(net, 3)
-    convolve(net, 4, pads=[1, 1, 1, 1])
-    quantized(net, 3)
+    net = ImageNet((1, 6, 8))
+    quantized(net, 2)
+    convolve(net, 2, pads=[1, 1, 1, 1])
+    quantized(net, 2)
     skip = net.x
-    convolve(net, 4, group=4, pads=[1, 1, 1, 1])
-    quantized(net, 3, 0.5)
+    convolve(net, 2, group=2, pads=[1, 1, 1, 1])
+    quantized(net, 2, 0.5)
     net.then("Add", skip)
-    quantized(net, 3, 0.3)
-    convolve(net, 6, 1)
-    quantized(net, 3)
+    quantized(net, 2, 0.3)
+    convolve(net, 3, 1)
+    quantized(net, 2)
     net.then("MaxPool", kernel_shape=[3, 3], strides=[1, 1], pads=[1, 1, 1, 1])
-    convolve(net, 4, strides=[2, 2], pads=[1, 1, 1, 1])
-    quantized(net, 3)
+    convolve(net, 2, 2, strides=[2, 2])
+    quantized(net, 2)
     net.then("AveragePool", kernel_shape=[2, 2], strides=[1, 2])
     quantized(net, 3)
     classify(net, 3)
@@ -255,10 +255,10 @@ def test_several_pixels_a_cycle_are_whole_windows() -> None:
     graph = lower(read_qonnx(wide().bytes()))
     first, *_ = layers(graph)
     folds = {la.name: Fold(la.rows, la.simds_at(la.rows)[-1]) for la in layers(graph)}
-    with pytest.raises(FoldingError, match=rf"'{first.name}': PE=8 is 2 pixels a cycle, which takes SIMD=18; "):
-        build(graph, folds | {first.name: Fold(8, 2)}, Z2)
-    with pytest.raises(FoldingError, match=rf"'{first.name}': PE=12 does not divide MH=4; legal PE: 1, 2, 4, 8, "):
-        build(graph, folds | {first.name: Fold(12, 18)}, Z2)
+    with pytest.raises(FoldingError, match=rf"'{first.name}': PE=4 is 2 pixels a cycle, which takes SIMD=9; "):
+        build(graph, folds | {first.name: Fold(4, 1)}, Z2)
+    with pytest.raises(FoldingError, match=rf"'{first.name}': PE=6 does not divide MH=2; legal PE: 1, 2, 4, 8, "):
+        build(graph, folds | {first.name: Fold(6, 9)}, Z2)
 
 
 def lanewise() -> ImageNet:

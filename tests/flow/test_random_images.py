@@ -17,10 +17,9 @@ from hwq.cost import fold
 from hwq.flow.export import export
 from hwq.flow.simulate import simulate
 from hwq.frontend import read_qonnx
-from hwq.hw.design import Fold
 from hwq.hw.layers import layers
 from hwq.passes import lower
-from tests.conv_nets import conv_nets
+from tests.conv_nets import conv_nets, some_foldings
 from tests.qonnx_nets import Net
 
 EXAMPLES = int(os.environ.get("HWQ_RANDOM_NETS", "12"))  # a network takes about six seconds
@@ -42,8 +41,7 @@ def test_hardware_equals_the_integer_model_of_any_network_at_any_folding(
     net, frames = case
     blob = net.bytes()
     folds = {
-        la.name: Fold(pe := data.draw(st.sampled_from(la.pes)), data.draw(st.sampled_from(la.simds_at(pe))))
-        for la in layers(lower(read_qonnx(blob)))
+        la.name: data.draw(st.sampled_from(some_foldings(la))) for la in layers(lower(read_qonnx(blob)))
     }
     if not folds:
         return  # the host does all of it

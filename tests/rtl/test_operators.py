@@ -8,8 +8,8 @@ import pytest
 from hwq.cost import fold
 from hwq.flow.export import export
 from hwq.flow.simulate import simulate
-from hwq.hw.design import Fold
 from hwq.hw.layers import layers
+from tests.conv_nets import some_foldings
 from tests.operators import OPERATORS, network
 from tests.passes.test_torch import assert_equals_torch
 
@@ -22,7 +22,7 @@ def test_an_operator_at_a_random_folding_is_torchs_beat_by_beat(operator, seed, 
     r = Random(f"{operator} {seed}")
     both = network(operator, r)
     graph = assert_equals_torch(both)
-    folds = {la.name: Fold(pe := r.choice(la.pes), r.choice(la.simds_at(pe))) for la in layers(graph)}
+    folds = {la.name: r.choice(some_foldings(la)) for la in layers(graph)}
     model, folding, frames = (tmp_path / name for name in ("net.onnx", "folding.toml", "frames.npy"))
     model.write_bytes(both.net.bytes())
     folding.write_text(fold.dump(folds, "pynq-z2", 100.0))
