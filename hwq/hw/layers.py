@@ -218,8 +218,14 @@ def _layer(graph: Graph, nodes: list[Node], taken: set[str], problems: list[str]
             simds = divisors(size)
             if window is None:
                 problems.append(f"node '{main.name}': a Pool needs a Window of its own before it")
-        case Window():
+        case Window() as op:
             pes = divisors(x.channels)
+            span = geometry(op, x.shape).span
+            if any(before > s or after > s for before, after, s in zip(op.pad[:2], op.pad[2:], span, strict=True)):
+                problems.append(
+                    f"node '{main.name}': padding by itself has no hardware; pad in the convolution or pooling that "
+                    "follows, without a quantizer between them"
+                )
         case Total():
             vectors = positions(x)
         case Concat():

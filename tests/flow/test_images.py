@@ -323,6 +323,16 @@ def test_inputs_too_wide_for_a_matrix_unit_are_refused_with_the_layer() -> None:
         build(graph, {la.name: Fold(1, 1) for la in layers(graph)}, Z2)
 
 
+def test_padding_by_itself_is_refused_with_the_way_out() -> None:
+    net = ImageNet((2, 4, 4))
+    quantized(net, 4)
+    net.then("Pad", net.const(np.array([0, 0, 1, 0, 0, 0, 0, 1], dtype=np.int64)))
+    quantized(net, 3)
+    classify(net, 2)
+    with pytest.raises(UnsupportedOp, match=r"node .* padding by itself has no hardware; pad in the convolution"):
+        layers(lower(read_qonnx(net.bytes())))
+
+
 def test_accumulators_wider_than_a_matrix_unit_has_are_refused_with_the_layer() -> None:
     graph = mlp([2048, 2], [8], [16], argmax=False)
     with pytest.raises(UnsupportedOp, match=r"layer 'fc0': accumulators of 3\d bits; a matrix unit has at most 32"):

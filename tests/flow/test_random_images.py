@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from hwq.cost import fold
+from hwq.errors import UnsupportedOp
 from hwq.flow.export import export
 from hwq.flow.simulate import simulate
 from hwq.frontend import read_qonnx
@@ -40,9 +41,12 @@ def test_hardware_equals_the_integer_model_of_any_network_at_any_folding(
 ) -> None:
     net, frames = case
     blob = net.bytes()
-    folds = {
-        la.name: data.draw(st.sampled_from(some_foldings(la))) for la in layers(lower(read_qonnx(blob)))
-    }
+    try:
+        found = layers(lower(read_qonnx(blob)))
+    except UnsupportedOp as e:
+        assert "padding by itself" in str(e)
+        return
+    folds = {la.name: data.draw(st.sampled_from(some_foldings(la))) for la in found}
     if not folds:
         return  # the host does all of it
     with tempfile.TemporaryDirectory() as tmp:
