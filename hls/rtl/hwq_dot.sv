@@ -374,7 +374,7 @@ module hwq_dot #(
           if (t == 0 && !FULL) begin : gen_first
             assign sum = SIGNED ? RW'($signed(term)) : RW'(term);
           end else begin : gen_add
-            localparam int unsigned UW = RW - SH;
+            localparam int unsigned UW = RW > SH ? RW - SH : 1;
             logic [RW-1:0] prior;
             logic [UW-1:0] addend, upper;
             logic          borrow, unused;
@@ -384,13 +384,19 @@ module hwq_dot #(
               assign prior = RW'(gen_term[t-1].run[pe]);
             end
             assign addend = SIGNED ? UW'($signed(term)) : UW'(term);
-            assign {upper, borrow} = {prior[RW-1:SH], 1'b0} - {~addend, 1'b1};
-            if (SH == 0) begin : gen_whole
-              assign sum = upper;
-            end else begin : gen_shifted
-              assign sum = {upper, prior[SH-1:0]};
+            if (SH >= RW) begin : gen_beyond   // Y_W has no bit that the term reaches
+              assign {upper, borrow} = '0;
+              assign sum = prior;
+              assign unused = &{1'b0, borrow, upper, addend};
+            end else begin : gen_within
+              assign {upper, borrow} = {prior[RW-1:SH], 1'b0} - {~addend, 1'b1};
+              if (SH == 0) begin : gen_whole
+                assign sum = upper;
+              end else begin : gen_shifted
+                assign sum = {upper, prior[SH-1:0]};
+              end
+              assign unused = borrow;
             end
-            assign unused = borrow;
           end
 
           hwq_delay #(.DATA_W(RW), .STAGES(REGS)) u_cut (

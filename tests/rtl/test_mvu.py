@@ -96,6 +96,19 @@ def test_unrolled_layer_of_constants_equals_numpy(kind, w_bits, x_bits, x_signed
     assert (report.latency_cycles, report.ii_cycles) == (pipe, 1)
 
 
+@pytest.mark.parametrize("acc_w", [1, 3, 4, 7])
+@pytest.mark.parametrize("nf", [1, 2])
+def test_terms_above_the_accumulator_are_left_out(acc_w, nf):
+    rng = np.random.default_rng(5)
+    pe, simd, w_bits, x_bits = 2, 5, 8, 6
+    w = rng.integers(-128, 128, (pe * nf, simd))
+    x = rng.integers(0, 1 << x_bits, (5, simd))
+    params = {"PE": pe, "SIMD": simd, "SF": 1, "NF": nf, "W_BITS": w_bits, "W_KIND": INT, "X_BITS": x_bits,
+              "ACC_W": acc_w, "PIPE": 4, "W_FILE": "mem/w.hex"}
+    run_bench("hwq_mvu", params, [f * nf for f in beats(x, simd, x_bits)], beats(x @ w.T % (1 << acc_w), pe, acc_w),
+              Timing("reduce", d=4, n=1), mems={"mem/w.hex": mvu_rows(w, pe, simd, w_bits, INT)})
+
+
 @pytest.mark.parametrize("kind, w_bits, x_bits, pe, taps, channels, pixels", [
     (XNOR, 1, 1, 3, 9, 2, 2),
     (TERNARY, 2, 3, 4, 1, 5, 4),
