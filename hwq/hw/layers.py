@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from hwq.errors import UnsupportedOp
+from hwq.errors import ConfigError, UnsupportedOp
 from hwq.hw.design import Fold
 from hwq.hw.window import Window as Geometry
 from hwq.hw.window import in_beats, slide_cycles
@@ -232,6 +232,10 @@ def _layer(graph: Graph, nodes: list[Node], taken: set[str], problems: list[str]
             pes = divisors(math.gcd(*(graph.tensor(t).channels for t in main.inputs)))
     if window is not None and isinstance(window.op, Window):
         slide = geometry(window.op, x.shape)
+        try:
+            slide.check()
+        except ConfigError as e:
+            problems.append(f"node '{main.name}': {e}")
     pes += tuple(rows * p for p in _abreast(main, post, y, slide, rows * cols))
     return Layer(
         name, window, head, post, rows, cols, vectors, pes, simds, x.channels, positions(x), depthwise, slide, parts

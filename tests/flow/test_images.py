@@ -333,6 +333,16 @@ def test_padding_by_itself_is_refused_with_the_way_out() -> None:
         layers(lower(read_qonnx(net.bytes())))
 
 
+def test_windows_that_see_nothing_but_padding_are_refused_with_the_layer() -> None:
+    net = ImageNet((2, 2, 3))
+    quantized(net, 4)
+    convolve(net, 2, pads=[0, 0, 4, 0])
+    quantized(net, 3)
+    classify(net, 2)
+    with pytest.raises(UnsupportedOp, match=r"node .*: a window of 3 rows lies in the padding of an image of 2 rows"):
+        layers(lower(read_qonnx(net.bytes())))
+
+
 def test_accumulators_wider_than_a_matrix_unit_has_are_refused_with_the_layer() -> None:
     graph = mlp([2048, 2], [8], [16], argmax=False)
     with pytest.raises(UnsupportedOp, match=r"layer 'fc0': accumulators of 3\d bits; a matrix unit has at most 32"):

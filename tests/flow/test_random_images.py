@@ -44,7 +44,7 @@ def test_hardware_equals_the_integer_model_of_any_network_at_any_folding(
     try:
         found = layers(lower(read_qonnx(blob)))
     except UnsupportedOp as e:
-        assert "padding by itself" in str(e)
+        assert "padding by itself" in str(e) or "lies in the padding" in str(e)
         return
     folds = {la.name: data.draw(st.sampled_from(some_foldings(la))) for la in found}
     if not folds:
