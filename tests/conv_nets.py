@@ -313,6 +313,8 @@ conv_nets = st.composite(conv_net)
 
 
 def some_foldings(layer: Layer) -> list[Fold]:
-    """Legal foldings of up to 256 products a cycle (or the smallest): the C++ compiler takes minutes for more."""
-    pairs = sorted(((pe, simd) for pe in layer.pes for simd in layer.simds_at(pe)), key=lambda f: f[0] * f[1])
-    return [Fold(*f) for f in pairs if f[0] * f[1] <= 256] or [Fold(*pairs[0])]
+    """Every legal folding up to a pixel a cycle, and those of several pixels that are at most 256 products: the C++
+    compiler takes minutes for more.
+    """
+    pairs = [(pe, simd) for pe in layer.pes for simd in layer.simds_at(pe)]
+    return [Fold(pe, simd) for pe, simd in pairs if pe <= layer.rows or pe * simd <= 256]

@@ -156,8 +156,6 @@ def _cycles(graph: Graph, layer: Layer, folds: Sequence[Fold]) -> IntArray:
     return cycles
 
 
-
-
 def _site(graph: Graph, layer: Layer, fold: Fold, target: Target, clock_mhz: float) -> Site:
     return Site(Netlist(), graph, layer, fold, target, clock_mhz)
 

@@ -83,8 +83,8 @@ class Layer:
         return self.nodes[-1].outputs[0]
 
     def lanes(self, fold: Fold) -> int:
-        """Values a beat on the way in: SIMD of a matrix op, a pixel at the most; PE where channels go their own way; as
-        many pixels as several take.
+        """Values a beat on the way in: SIMD of a matrix op, a pixel at the most; PE where channels go their own way; of
+        several pixels a cycle, all that they are computed from.
         """
         if (abreast := self.abreast(fold)) > 1:
             return self.channels * abreast * (self.slide.stride[1] if self.slide is not None else 1)
@@ -102,7 +102,7 @@ class Layer:
         return self.simds if not self.lanewise or pe == self.channels else (1,)
 
     def abreast(self, fold: Fold) -> int:
-        """Pixels that come out a beat, where it is whole ones."""
+        """Pixels of the result a cycle, side by side; 1 where PE folds the rows of one."""
         return max(1, fold.pe // self.rows)
 
     def groups_at(self, fold: Fold) -> int:
@@ -218,28 +218,35 @@ def _layer(graph: Graph, nodes: list[Node], taken: set[str], problems: list[str]
             simds = divisors(size)
             if window is None:
                 problems.append(f"node '{main.name}': a Pool needs a Window of its own before it")
-        case Window() as op:
+        case Window():
             pes = divisors(x.channels)
-            span = geometry(op, x.shape).span
-            if any(before > s or after > s for before, after, s in zip(op.pad[:2], op.pad[2:], span, strict=True)):
-                problems.append(
-                    f"node '{main.name}': padding by itself has no hardware; pad in the convolution or pooling that "
-                    "follows, without a quantizer between them"
-                )
         case Total():
             vectors = positions(x)
         case Concat():
             pes = divisors(math.gcd(*(graph.tensor(t).channels for t in main.inputs)))
-    if window is not None and isinstance(window.op, Window):
-        slide = geometry(window.op, x.shape)
-        try:
-            slide.check()
-        except ConfigError as e:
-            problems.append(f"node '{main.name}': {e}")
+    if isinstance(nodes[0].op, Window):
+        windows = geometry(nodes[0].op, x.shape)
+        slide = None if window is None else windows
+        if problem := _only_padding(nodes[0].op, windows):
+            problems.append(f"node '{main.name}': {problem}")
     pes += tuple(rows * p for p in _abreast(main, post, y, slide, rows * cols))
     return Layer(
         name, window, head, post, rows, cols, vectors, pes, simds, x.channels, positions(x), depthwise, slide, parts
     )  # fmt: skip
+
+
+def _only_padding(op: Window, windows: Geometry) -> str | None:
+    """What to say where a window sees nothing of the image, which hwq_window and hwq_slide can't wait for."""
+    if op.kernel == (1, 1) and any(op.pad):
+        return (
+            "padding by itself has no hardware; pad in the convolution or pooling that follows, without a quantizer "
+            "between them"
+        )
+    try:
+        windows.check()
+    except ConfigError as e:
+        return str(e)
+    return None
 
 
 def _abreast(main: Node, post: tuple[Node, ...], y: Tensor, slide: Geometry | None, weights: int) -> tuple[int, ...]:

@@ -154,15 +154,13 @@ def _box_lines(instance: Mapping[str, Any], marks: Mapping[str, float]) -> tuple
     facts: tuple[str, ...] = ()
     match kind:
         case "mvu":
-            pe = p["PE"] * p.get("PIXELS", 1)
-            facts = (f"{pe} PE x {p['SIMD']} SIMD", f"{p['NF'] * p['SF']} cycles a vector")
+            facts = (f"{p['PE'] * p['PIXELS']} PE x {p['SIMD']} SIMD", f"{p['NF'] * p['SF']} cycles a vector")
         case "vvu":
             facts = (f"{p['PE']} PE x {p['SIMD']} SIMD", f"{p['NF'] * p['SF']} cycles a vector")
         case "window":
             facts = (f"{p['KH']} x {p['KW']}", f"ring of {p['DEPTH']}")
         case "slide":
-            pixels = p.get("PIXELS", 1)
-            beat = f"{p['TAPS']} taps" if pixels == 1 else f"{pixels} pixels"
+            beat = f"{p['TAPS']} taps" if p["PIXELS"] == 1 else f"{p['PIXELS']} pixels"
             facts = (f"{p['KH']} x {p['KW']}", f"{beat} a beat")
         case "pool":
             facts = (f"{'sum' if p['KIND'] else 'maximum'} of {p['TAPS'] * p['N']}",)

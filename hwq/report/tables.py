@@ -182,7 +182,7 @@ def _memory(kind: str, p: Mapping[str, int]) -> tuple[int, int]:
     if kind == "window":
         return p["DEPTH"], p["LANES"] * p["BITS"]
     if kind == "slide":
-        n = p.get("PIXELS", 1)
+        n = p["PIXELS"]
         last = (p["KW"] - 1) * p["DW"] - p["PAD_L"] + (p["OUT_W"] - 1) * p["SW"]
         columns = max(p["IN_W"] // n - -p["PAD_L"] // n, last // n + 1, 2)
         return (p["DH"] * columns if p["KH"] > 1 else 0), (p["KH"] - 1) * n * p["LANES"] * p["BITS"]
@@ -251,9 +251,9 @@ def layer_facts(build: Build, layer: str) -> dict[str, object]:
         p = i["params"]
         if i["module"] in MATRICES:
             facts |= {
-                "rows": p["PE"] * p["NF"],
+                "rows": _rows(i, instances),
                 "cols": p["SIMD"] * p["SF"],
-                "pe": p["PE"] * p.get("PIXELS", 1),
+                "pe": p["PE"] * (p["PIXELS"] if i["module"] == "hwq_mvu" else 1),  # PE of hwq_vvu has them in it
                 "simd": p["SIMD"],
                 "weight_bits": p["W_BITS"],
                 "accumulator_bits": p["ACC_W"],
@@ -267,6 +267,14 @@ MATRICES = ("hwq_mvu", "hwq_vvu")
 STEPS = ("hwq_threshold", "hwq_requant", "hwq_table")
 
 
+def _rows(matrix: Mapping[str, Any], instances: Sequence[Mapping[str, Any]]) -> int:
+    """MH of a matrix unit among the modules of its layer; the lanes of hwq_vvu hold pixels that stand side by side."""
+    p = matrix["params"]
+    slides = [i["params"] for i in instances if i["module"] == "hwq_slide" and i["params"]["PIXELS"] > 1]
+    abreast = slides[0]["PIXELS"] // slides[0]["SW"] if slides and matrix["module"] == "hwq_vvu" else 1
+    return int(p["PE"] * p["NF"] // abreast)
+
+
 def operation(instances: Sequence[Mapping[str, Any]]) -> str:
     """What the modules of a layer compute, in a few words: '8 x 72', 'maximum of 4', 'upsample 2 x 2'."""
     modules = {i["module"] for i in instances}
@@ -275,9 +283,9 @@ def operation(instances: Sequence[Mapping[str, Any]]) -> str:
         p, kind = i["params"], i["module"].removeprefix("hwq_")
         match kind:
             case "mvu":
-                found.append(f"{p['PE'] * p['NF']} x {p['SIMD'] * p['SF']}")
+                found.append(f"{_rows(i, instances)} x {p['SIMD'] * p['SF']}")
             case "vvu":
-                found.append(f"{p['PE'] * p['NF']} x {p['SIMD'] * p['SF']} depthwise")
+                found.append(f"{_rows(i, instances)} x {p['SIMD'] * p['SF']} depthwise")
             case "pool":
                 found.append(f"{'sum' if p['KIND'] else 'maximum'} of {p['TAPS'] * p['N']}")
             case "total":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,21 @@ def test_an_image_network_is_exact_in_rtl_and_keeps_its_cycles(name: str, ii: in
     assert result.timing_equal or stall == "random"
 
 
+STALLS = ("none", "source", "sink", "random")
+
+
+def folded(net: ImageNet, folds: Mapping[str, Fold], folder: Path, stalls: Sequence[str] = STALLS) -> int:
+    """The network at these foldings, 6 frames in RTL in every stall regime, exact and on time; its II unstalled."""
+    model, folding = folder / "net.onnx", folder / "folding.toml"
+    model.write_bytes(net.bytes())
+    folding.write_text(fold.dump(folds, "pynq-z2", 100.0))
+    out = export(model, folding=folding, out=folder / "build")
+    results = {stall: simulate(out, frames=6, stall=stall) for stall in stalls}
+    assert all(r.mismatches == 0 and r.frames == 6 for r in results.values())
+    assert results["none"].timing_equal
+    return int(results["none"].ii_cycles)
+
+
 def grouped() -> ImageNet:
     """Three groups of two channels in and four out, then two of six and three without a window."""
     net = ImageNet((6, 6, 5))
@@ -166,17 +182,10 @@ def grouped() -> ImageNet:
 def test_groups_take_the_cycles_of_what_they_see(
     folds: tuple[tuple[int, int], ...], cycles: tuple[int, ...], tmp_path: Path
 ) -> None:
-    model, folding = tmp_path / "net.onnx", tmp_path / "folding.toml"
-    model.write_bytes(grouped().bytes())
-    found = layers(lower(read_qonnx(model.read_bytes())))
+    found = layers(lower(read_qonnx(grouped().bytes())))
     given = {la.name: Fold(*folds[k]) if k < 2 else Fold(1, 1) for k, la in enumerate(found)}
     assert tuple(la.cycles(given[la.name]) for la in found[:2]) == cycles
-    folding.write_text(fold.dump(given, "pynq-z2", 100.0))
-    out = export(model, folding=folding, out=tmp_path / "build")
-    for stall in ("none", "random"):
-        result = simulate(out, frames=6, stall=stall)
-        assert result.mismatches == 0 and result.frames == 6
-        assert result.timing_equal or stall != "none"
+    assert folded(grouped(), given, tmp_path, ("none", "random")) >= max(cycles)
 
 
 @pytest.mark.sim
@@ -188,17 +197,13 @@ def test_a_window_that_several_products_share_sends_its_groups_and_pixels_togeth
     convolve(net, 2, 2, group=2)
     quantized(net, 4)
     classify(net, 2)
-    model, folding = tmp_path / "net.onnx", tmp_path / "folding.toml"
-    model.write_bytes(net.bytes())
-    found = layers(lower(read_qonnx(model.read_bytes())))
+    found = layers(lower(read_qonnx(net.bytes())))
     assert sum(la.mat is not None and la.window is None and la.cols == 16 for la in found) > 1
     folds = {}
     for la in found:
         pe = max(p for p in la.pes if p <= pixels * la.rows) if pixels > 1 else 1
         folds[la.name] = Fold(pe, la.simds_at(pe)[-1 if pixels > 1 else 0])
-    folding.write_text(fold.dump(folds, "pynq-z2", 100.0))
-    result = simulate(export(model, folding=folding, out=tmp_path / "build", allow_overflow=True), frames=4)
-    assert result.mismatches == 0 and result.timing_equal
+    folded(net, folds, tmp_path, ("none",))
 
 
 def wide() -> ImageNet:
@@ -226,22 +231,14 @@ def wide() -> ImageNet:
 @pytest.mark.sim
 @pytest.mark.parametrize(("abreast", "cycles"), [(2, 35), (4, 21)])
 def test_layers_take_several_pixels_a_cycle(abreast: int, cycles: int, tmp_path: Path) -> None:
-    model, folding = tmp_path / "net.onnx", tmp_path / "folding.toml"
-    model.write_bytes(wide().bytes())
-    found = layers(lower(read_qonnx(model.read_bytes())))
+    found = layers(lower(read_qonnx(wide().bytes())))
     folds = {}
     for la in found:
         pe = max(p for p in la.pes if p <= abreast * la.rows)
         folds[la.name] = Fold(pe, la.simds_at(pe)[-1])
     assert [la.abreast(folds[la.name]) for la in found].count(abreast) >= 5
-    folding.write_text(fold.dump(folds, "pynq-z2", 100.0))
-    out = export(model, folding=folding, out=tmp_path / "build")
-    for stall in ("none", "source", "sink", "random"):
-        result = simulate(out, frames=6, stall=stall)
-        assert result.mismatches == 0 and result.frames == 6
-        assert result.timing_equal or stall != "none"
-        if stall == "none":
-            assert result.ii_cycles == max(la.cycles(folds[la.name]) for la in found) == cycles < 6 * 8
+    slowest = max(la.cycles(folds[la.name]) for la in found)
+    assert folded(wide(), folds, tmp_path) == slowest == cycles < 6 * 8
 
 
 def test_the_search_takes_several_pixels_a_cycle_where_one_is_too_slow() -> None:
@@ -277,20 +274,12 @@ def lanewise() -> ImageNet:
 @pytest.mark.sim
 @pytest.mark.parametrize("simds", [(3, 9, 2), (9, 3, 6)])
 def test_depthwise_layers_and_pools_take_several_positions_a_cycle(simds: tuple[int, ...], tmp_path: Path) -> None:
-    model, folding = tmp_path / "net.onnx", tmp_path / "folding.toml"
-    model.write_bytes(lanewise().bytes())
-    found = layers(lower(read_qonnx(model.read_bytes())))
+    found = layers(lower(read_qonnx(lanewise().bytes())))
     folds = {la.name: Fold(la.pes[-1], la.simds[-1]) for la in found}
     for la, simd in zip((la for la in found if la.lanewise and la.window), simds, strict=True):
         folds[la.name] = Fold(4, simd)
-    folding.write_text(fold.dump(folds, "pynq-z2", 100.0))
-    out = export(model, folding=folding, out=tmp_path / "build")
-    for stall in ("none", "source", "sink", "random"):
-        result = simulate(out, frames=6, stall=stall)
-        assert result.mismatches == 0 and result.frames == 6
-        assert result.timing_equal or stall != "none"
-        if stall == "none":
-            assert result.ii_cycles == max(la.cycles(folds[la.name]) for la in found) == 224  # three beats a window
+    slowest = max(la.cycles(folds[la.name]) for la in found)
+    assert folded(lanewise(), folds, tmp_path) == slowest == 224  # three beats a window
 
 
 def test_several_positions_a_cycle_are_whole_pixels() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
 
 from hwq.cost import fold
@@ -45,7 +45,7 @@ def test_hardware_equals_the_integer_model_of_any_network_at_any_folding(
         found = layers(lower(read_qonnx(blob)))
     except UnsupportedOp as e:
         assert "padding by itself" in str(e) or "lies in the padding" in str(e)
-        return
+        reject()  # another network instead
     folds = {la.name: data.draw(st.sampled_from(some_foldings(la))) for la in found}
     if not folds:
         return  # the host does all of it

@@ -29,7 +29,7 @@ def stream(name, src, dst, lanes, bits, beats, repeat, first, last):
 
 
 def mvu(name, layer, pe, nf, simd, sf):
-    return instance(name, "hwq_mvu", layer, PE=pe, NF=nf, SIMD=simd, SF=sf, W_BITS=3, X_BITS=4, ACC_W=11)
+    return instance(name, "hwq_mvu", layer, PE=pe, NF=nf, PIXELS=1, SIMD=simd, SF=sf, W_BITS=3, X_BITS=4, ACC_W=11)
 
 
 def write(folder, *, simulated=True, synthesized=True, estimate=1.05):

@@ -71,8 +71,27 @@ def test_marks_of_several_fifos_of_a_layer_stay_apart(tmp_path):
                 "PAD_L": 1,
                 "IN_W": 32,
                 "OUT_W": 32,
+                "PIXELS": 1,
             },
             (33, 64),
+        ),
+        (  # four pixels a word: two words of pixels and one of padding
+            "hwq_slide",
+            {
+                "LANES": 2,
+                "BITS": 3,
+                "KH": 3,
+                "KW": 3,
+                "SH": 1,
+                "SW": 1,
+                "DH": 1,
+                "DW": 1,
+                "PAD_L": 1,
+                "IN_W": 8,
+                "OUT_W": 8,
+                "PIXELS": 4,
+            },
+            (3, 48),
         ),
     ],
 )
@@ -94,6 +113,7 @@ def test_a_slide_of_one_row_and_a_relay_are_no_buffers():
         "PAD_L": 0,
         "IN_W": 8,
         "OUT_W": 6,
+        "PIXELS": 1,
     }
     assert buffers(build_of([instance("s", "hwq_slide", "l", **flat), instance("r", "hwq_relay", "l", DATA_W=4)])) == []
 
@@ -128,6 +148,8 @@ def test_a_damaged_instance_file_is_named_with_the_way_out(tmp_path):
 OPERATIONS = [
     ([mvu("m", "l", 4, 8, 16, 4)], "32 x 64"),
     ([instance("v", "hwq_vvu", "l", PE=2, NF=3, SIMD=3, SF=3)], "6 x 9 depthwise"),
+    ([instance("s", "hwq_slide", "l", PIXELS=4, SW=2), instance("v", "hwq_vvu", "l", PE=12, NF=1, SIMD=9, SF=1)],
+     "6 x 9 depthwise"),
     ([instance("w", "hwq_window", "l"), instance("p", "hwq_pool", "l", KIND=0, TAPS=1, N=4)], "maximum of 4"),
     ([instance("p", "hwq_pool", "l", KIND=1, TAPS=2, N=3)], "sum of 6"),
     ([instance("t", "hwq_total", "l", POSITIONS=64)], "sum of 64"),
